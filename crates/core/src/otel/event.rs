@@ -1,0 +1,52 @@
+//! A log record as Sigma sees it.
+
+use crate::value::Value;
+use std::borrow::Cow;
+
+/// Index of a class in [`super::Taxonomy::classes`]: the closed set of Sigma log sources that an
+/// event belongs to, with one mapping of field names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ClassId(pub u16);
+
+/// A field's name as the log source writes it (`Image`, `Threat Name`, `userIdentity.type`).
+pub type FieldName<'a> = Cow<'a, str>;
+
+/// The decoded event. Fields carry their *native* names; what a rule calls them is the business of
+/// the class ([`super::Class::fields`]), which the engine resolves once, when it compiles.
+#[derive(Debug, Clone, Default)]
+pub struct Event<'a> {
+    /// What it is; `None` where no class of the taxonomy wants it.
+    pub class: Option<ClassId>,
+    /// Decoded fields in the order of the source. A name may repeat: any of its values counts.
+    pub fields: Vec<(FieldName<'a>, Value<'a>)>,
+    /// Further texts that keyword rules search besides the field values: the line, the rendered
+    /// message. Never our own metadata.
+    pub texts: Vec<Cow<'a, str>>,
+    /// Host the event happened on, by the precedence of the mapping (the origin's name before the
+    /// forwarder's); empty if nothing tells.
+    pub host: Cow<'a, str>,
+    /// Set where the body was not what it seemed (broken JSON, cut XML): what was wrong. The rest
+    /// of the event is still used.
+    pub fault: Option<String>,
+}
+
+impl<'a> Event<'a> {
+    /// Forgets the content and keeps the allocations.
+    pub fn clear(&mut self) {
+        self.class = None;
+        self.fields.clear();
+        self.texts.clear();
+        self.host = Cow::Borrowed("");
+        self.fault = None;
+    }
+
+    /// First value of the field with this exact native name.
+    pub fn field(&self, name: &str) -> Option<&Value<'a>> {
+        self.fields.iter().find(|(k, _)| k == name).map(|(_, v)| v)
+    }
+
+    /// Adds a field.
+    pub fn push(&mut self, name: impl Into<FieldName<'a>>, value: impl Into<Value<'a>>) {
+        self.fields.push((name.into(), value.into()));
+    }
+}

@@ -1,0 +1,9 @@
+//! From a row of a log table to an [`Event`]: which Sigma log sources it belongs to, and its fields
+//! by the name under which Sigma rules ask for them.
+
+mod record;
+pub use record::LogRecord;
+mod event;
+pub use event::{ClassId, Event, FieldName};
+mod taxonomy;
+pub use taxonomy::{Class, Taxonomy, View, normal_name};

@@ -1,0 +1,1 @@
+//! The meaning of Sigma values, written out from the specification.

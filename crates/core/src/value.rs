@@ -1,0 +1,109 @@
+//! Field values, and the folding that makes comparisons case-insensitive.
+
+use std::borrow::Cow;
+
+/// One value of one field. A list is the same field several times.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value<'a> {
+    /// Text, already decoded (no JSON or XML escapes left).
+    Str(Cow<'a, str>),
+    /// A whole number.
+    Int(i64),
+    /// Any other number. SigNoz stores every numeric attribute as Float64.
+    Float(f64),
+    /// `true` or `false`.
+    Bool(bool),
+    /// The field is there and says nothing (JSON `null`).
+    Null,
+}
+
+impl<'a> Value<'a> {
+    /// The value as Sigma compares it: text as it is, numbers in canonical decimal (`4625`, never
+    /// `4625.0`), `true`/`false`; `None` for null.
+    pub fn text(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Value::Str(s) => Some(Cow::Borrowed(s)),
+            Value::Int(i) => Some(Cow::Owned(i.to_string())),
+            Value::Float(f) => Some(Cow::Owned(float_text(*f))),
+            Value::Bool(b) => Some(Cow::Borrowed(if *b { "true" } else { "false" })),
+            Value::Null => None,
+        }
+    }
+
+    /// The value as a number, where it is one or its text reads as one.
+    pub fn number(&self) -> Option<f64> {
+        match self {
+            Value::Int(i) => Some(*i as f64),
+            Value::Float(f) => Some(*f),
+            Value::Str(s) => s.trim().parse().ok(),
+            Value::Bool(_) | Value::Null => None,
+        }
+    }
+}
+
+impl<'a> From<&'a str> for Value<'a> {
+    fn from(s: &'a str) -> Self {
+        Value::Str(Cow::Borrowed(s))
+    }
+}
+
+impl From<String> for Value<'_> {
+    fn from(s: String) -> Self {
+        Value::Str(Cow::Owned(s))
+    }
+}
+
+impl<'a> From<Cow<'a, str>> for Value<'a> {
+    fn from(s: Cow<'a, str>) -> Self {
+        Value::Str(s)
+    }
+}
+
+/// A float without a needless fraction: Float64 4625 is `4625`.
+pub fn float_text(f: f64) -> String {
+    if f.fract() == 0.0 && f.abs() < 9_007_199_254_740_992.0 {
+        (f as i64).to_string()
+    } else {
+        f.to_string()
+    }
+}
+
+/// Appends `text` in the one letter case in which literals and values are compared.
+///
+/// Each character is lowered on its own, so that folding a text and folding a piece of it agree
+/// (the context rule for the Greek final sigma would break `contains`).
+pub fn fold_into(text: &str, out: &mut String) {
+    if text.is_ascii() {
+        let start = out.len();
+        out.push_str(text);
+        out[start..].make_ascii_lowercase();
+    } else {
+        out.extend(text.chars().flat_map(char::to_lowercase));
+    }
+}
+
+/// [`fold_into`] a new string.
+pub fn fold(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    fold_into(text, &mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_compare_in_canonical_decimal() {
+        assert_eq!(Value::Float(4625.0).text().as_deref(), Some("4625"));
+        assert_eq!(Value::Float(0.5).text().as_deref(), Some("0.5"));
+        assert_eq!(Value::Int(-3).text().as_deref(), Some("-3"));
+        assert_eq!(Value::from(" 12 ").number(), Some(12.0));
+    }
+
+    #[test]
+    fn folding_a_piece_agrees_with_folding_the_whole() {
+        assert_eq!(fold("CMD.EXE Ä Σ"), "cmd.exe ä σ");
+        assert!(fold("ΟΔΟΣ x").contains(&fold("ΟΔΟΣ")));
+    }
+}
