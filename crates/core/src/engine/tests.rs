@@ -117,6 +117,53 @@ fn taxonomy() -> Taxonomy {
     Taxonomy { classes: vec![class], ..Default::default() }
 }
 
+/// Rules in the form that real ones have, whose comparisons hold about half the time.
+fn usual_rule() -> impl Strategy<Value = Expr> {
+    let wanted = ("[AB]", "[ab]{1,3}", 0..4u8).prop_map(|(field, text, place)| {
+        let text = Part::Text(text);
+        let parts = match place {
+            0 => vec![text, Part::Any],
+            1 => vec![Part::Any, text],
+            _ => vec![Part::Any, text, Part::Any],
+        };
+        Expr::Item(Item { field: Some(field), test: Test::Text(Pattern { parts, cased: false }) })
+    });
+    let list = |size| prop::collection::vec(wanted.clone(), size);
+    let selection = prop_oneof![list(1..3).prop_map(Expr::And), list(1..4).prop_map(Expr::Or)];
+    let selection = prop::collection::vec(selection, 1..3).prop_map(Expr::And);
+    let branches = prop::collection::vec(selection.clone(), 1..4);
+    (branches, 0..4u8, selection).prop_map(|(branches, join, filter)| {
+        let selected = match join {
+            0 => Expr::And(branches),
+            1 => Expr::AtLeast(2.min(branches.len()), branches),
+            _ => Expr::Or(branches),
+        };
+        Expr::And(vec![selected, Expr::Not(Box::new(filter))])
+    })
+}
+
+fn usual_event() -> impl Strategy<Value = Event<'static>> {
+    ("[ab]{0,5}", "[AB]{0,5}").prop_map(|(a, b)| Event {
+        class: Some(ClassId(0)),
+        fields: vec![("A".into(), a.into()), ("B".into(), b.into())],
+        ..Default::default()
+    })
+}
+
+fn agree(conditions: Vec<Expr>, events: &[Event<'_>]) -> Result<(), TestCaseError> {
+    let rules: Vec<Rule> = conditions.into_iter().enumerate().map(|(i, c)| rule(i, c)).collect();
+    let engine = Engine::compile(rules, &taxonomy());
+    let mut scratch = Scratch::default();
+    for event in events {
+        let seen = Seen::new(event, &engine.classes()[0].views[0]);
+        let right: Vec<usize> =
+            (0..engine.rules().len()).filter(|i| rule_matches(&engine.rules()[*i], &seen)).collect();
+        let found: Vec<usize> = engine.run(event, &mut scratch).iter().map(|hit| hit.rule).collect();
+        prop_assert_eq!(&found, &right, "{:?}\n{:?}", engine.rules(), event);
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
 
@@ -125,16 +172,15 @@ proptest! {
         conditions in prop::collection::vec(expr(), 1..8),
         events in prop::collection::vec(event(), 1..4),
     ) {
-        let rules: Vec<Rule> = conditions.into_iter().enumerate().map(|(i, c)| rule(i, c)).collect();
-        let engine = Engine::compile(rules, &taxonomy());
-        let mut scratch = Scratch::default();
-        for event in &events {
-            let seen = Seen::new(event, &engine.classes()[0].views[0]);
-            let right: Vec<usize> =
-                (0..engine.rules().len()).filter(|i| rule_matches(&engine.rules()[*i], &seen)).collect();
-            let found: Vec<usize> = engine.run(event, &mut scratch).iter().map(|hit| hit.rule).collect();
-            prop_assert_eq!(&found, &right, "{:?}\n{:?}", engine.rules(), event);
-        }
+        agree(conditions, &events)?;
+    }
+
+    #[test]
+    fn rules_of_the_usual_form_match_too(
+        conditions in prop::collection::vec(usual_rule(), 1..8),
+        events in prop::collection::vec(usual_event(), 1..4),
+    ) {
+        agree(conditions, &events)?;
     }
 }
 
