@@ -7,3 +7,10 @@ mod event;
 pub use event::{ClassId, Event, FieldName};
 mod taxonomy;
 pub use taxonomy::{Class, Taxonomy, View, normal_name};
+
+mod class;
+mod derive;
+mod file;
+mod json;
+mod recognise;
+mod windows;
