@@ -9,12 +9,16 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Found<'a> {
     pub format: Format,
-    /// Program or unit that wrote the line (`sshd`), as syslog or journald names it.
+    /// Program that wrote the line (`sshd`), as syslog or journald names it; else the container or
+    /// service.
     pub program: Cow<'a, str>,
     /// Syslog facility, 0 to 23.
     pub facility: Option<u8>,
-    /// Base name of the log file (`auth.log`).
+    /// Base name of the log file (`auth.log`), and its whole path where that is known.
     pub file: Cow<'a, str>,
+    pub path: Cow<'a, str>,
+    /// Host that the text itself names.
+    pub host: Cow<'a, str>,
 }
 
 /// Form of a record, as far as it was recognised.
@@ -43,7 +47,7 @@ pub(super) struct When {
     pub format: Vec<Format>,
     /// Program names.
     pub program: Vec<String>,
-    /// Base names of the log file.
+    /// Base name or path of the log file.
     pub file: Vec<String>,
     /// Syslog facilities by number.
     pub facility: Vec<u8>,
@@ -60,7 +64,7 @@ impl When {
     pub fn holds(&self, found: &Found<'_>, record: &LogRecord<'_>, event: &Event<'_>) -> bool {
         (self.format.is_empty() || self.format.contains(&found.format))
             && (self.program.is_empty() || any(&self.program, &found.program))
-            && (self.file.is_empty() || any(&self.file, &found.file))
+            && (self.file.is_empty() || any(&self.file, &found.file) || any(&self.file, &found.path))
             && (self.facility.is_empty() || found.facility.is_some_and(|f| self.facility.contains(&f)))
             && fields_hold(&self.field, event)
             && texts_hold(&self.attribute, |name| record.attribute(name))

@@ -62,6 +62,9 @@ pub struct Taxonomy {
 const BUILTIN: &[(&str, &str)] = &[
     ("taxonomy/windows.yaml", include_str!("../../../../taxonomy/windows.yaml")),
     ("taxonomy/linux.yaml", include_str!("../../../../taxonomy/linux.yaml")),
+    ("taxonomy/web.yaml", include_str!("../../../../taxonomy/web.yaml")),
+    ("taxonomy/cloud.yaml", include_str!("../../../../taxonomy/cloud.yaml")),
+    ("taxonomy/application.yaml", include_str!("../../../../taxonomy/application.yaml")),
 ];
 
 impl Taxonomy {
