@@ -121,7 +121,7 @@ fn check(source: &Source, out: &mut impl Write) -> Result<bool> {
                 rule.info.path, rule.info.title, rule.info.logsource
             )?;
         }
-        let engine = Engine::compile(loaded.rules.clone(), &taxonomy);
+        let engine = Engine::compile(loaded.rules.clone(), &taxonomy.classes);
         let classes = engine.rules_by_class().filter(|(_, rules)| *rules > 0).count();
         writeln!(
             out,

@@ -92,9 +92,15 @@ impl<'e, 'a> Draft<'e, 'a> {
     }
 
     /// Takes a named value of the event's data. `param1`, `param2`, … are what newer Collectors
-    /// call data without a name, so they count as `Data` too.
+    /// call data without a name, so they count as `Data` too. Data that speaks of another event
+    /// (Security 1108 names the id of the event that could not be written) must not pass for the
+    /// identity of this one.
     fn data(&mut self, name: Cow<'a, str>, value: Value<'a>) {
         self.id.has_data = true;
+        if name.eq_ignore_ascii_case("EventID") || name.eq_ignore_ascii_case("Provider_Name") {
+            self.event.push(format!("data.{name}"), value);
+            return;
+        }
         let number = name.strip_prefix("param").unwrap_or_default();
         if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) {
             self.event.push("Data", value.clone());

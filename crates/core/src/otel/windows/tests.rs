@@ -43,6 +43,14 @@ fn has(seen: &Seen, fields: &[&str]) {
 }
 
 #[test]
+fn data_that_speaks_of_another_event_does_not_change_which_event_this_is() {
+    let text = r#"{"channel":"Security","computer":"w1","event_id":{"id":1108},"user_data":{"name":"EventProcessingFailure","data":"map[EventID:4634 PublisherID:P]"}}"#;
+    let seen = body(text);
+    has(&seen, &["EventID=1108", "PublisherID=P"]);
+    assert!(!seen.fields.contains("EventID=4634"), "{seen:#?}");
+}
+
+#[test]
 fn the_collectors_shapes_b_c_and_d_give_the_same_event() {
     let event_of = |data: &str| {
         format!(
