@@ -57,6 +57,10 @@ const MESSAGE_KEYS: [&str; 5] = ["message", "MESSAGE", "log", "msg", "SyslogMess
 fn json_body<'a>(body: &'a str, event: &mut Event<'a>) -> Read<'a> {
     let mut flat = Flat::default();
     if let Err(fault) = flat.read("", body) {
+        if flat.leaves.iter().all(|leaf| leaf.prefix == 0 && leaf.key == "value") {
+            // `[2026-08-05] x` or `[Fri Oct 08 17:08:41] [error] …`: text that only begins like JSON.
+            return line::read(body, event);
+        }
         event.fault.get_or_insert(fault);
         event.texts.push(Cow::Borrowed(body));
     }

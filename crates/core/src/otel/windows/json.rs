@@ -51,7 +51,10 @@ pub(in super::super) fn decode<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) -
             Role::Root if leaf.key == "id" && !has_event_id => draft.system(Part::EventId, leaf.value),
             Role::Root => root(&mut draft, leaf),
             Role::Data(from) => data(&mut draft, &flat.prefixes[leaf.prefix][from..], leaf, has_list),
-            Role::Leaves => leaves(&mut draft, leaf),
+            Role::Leaves => {
+                let is_user_data = flat.prefixes[leaf.prefix] == "user_data";
+                leaves(&mut draft, leaf, is_user_data);
+            }
             Role::Other => {
                 let name = join(&flat.prefixes[leaf.prefix], leaf.key);
                 draft.event.push(name, leaf.value);
@@ -174,9 +177,12 @@ fn data<'a>(draft: &mut Draft<'_, 'a>, path: &str, leaf: Leaf<'a>, has_list: boo
     }
 }
 
-fn leaves<'a>(draft: &mut Draft<'_, 'a>, leaf: Leaf<'a>) {
+/// Data whose path carries no meaning.
+fn leaves<'a>(draft: &mut Draft<'_, 'a>, leaf: Leaf<'a>, is_user_data: bool) {
     match (&*leaf.key, leaf.value) {
         ("" | "#text", value) => draft.anonymous(value),
+        // The element's own name.
+        ("name", _) if is_user_data => {}
         ("data", Value::Str(text)) if text.starts_with("map[") => go_map(draft, text),
         (_, value) => draft.data(leaf.key, value),
     }

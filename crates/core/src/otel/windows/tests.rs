@@ -95,6 +95,15 @@ fn data_without_a_name_is_data_and_param_n_in_every_shape() {
 }
 
 #[test]
+fn the_oldest_shape_gets_sysmons_names_from_the_message() {
+    let seen = body(
+        r#"{"channel":"Microsoft-Windows-Sysmon/Operational","computer":"W","event_id":1,"provider":{"name":"Microsoft-Windows-Sysmon"},
+        "event_data":["-","C:\\a.exe","a: b"],"message":"Process Create:\r\nRuleName: -\r\nImage: C:\\a.exe\r\nCommandLine: a: b"}"#,
+    );
+    has(&seen, &["Image=C:\\a.exe", "CommandLine=a: b", "Data=C:\\a.exe"]);
+}
+
+#[test]
 fn creation_of_a_process_is_seen_with_sigmas_fields() {
     let text = r#"{"channel":"Security","computer":"W","event_id":{"id":4688},"event_data":{
         "NewProcessId":"0x19f4","ProcessId":"0x1018","SubjectUserName":"bob","SubjectDomainName":"CORP",
