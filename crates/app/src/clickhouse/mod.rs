@@ -9,7 +9,7 @@ mod rowbinary;
 mod rows;
 
 pub use fault::{Fault, Kind};
-pub use layout::{Family, Layout};
+pub use layout::{BODY_BYTES_MAX, Family, Layout};
 pub use rowbinary::Reader;
 pub use rows::{Row, Rows};
 

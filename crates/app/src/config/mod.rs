@@ -11,6 +11,7 @@ mod yaml;
 pub use secret::Secret;
 pub use section::word;
 
+use otel_log_ai_core::alert::{GroupField, GroupingSettings};
 use otel_log_ai_core::problem::Problem;
 use otel_log_ai_core::rule::{Level, Status};
 use section::{Section, Source};
@@ -88,24 +89,12 @@ pub struct Selection {
     pub paths: Vec<String>,
 }
 
-/// What an alert can be grouped by, besides the rule.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum GroupBy {
-    Host,
-    User,
-    SrcIp,
-    Service,
-    K8sNamespace,
-    K8sPod,
-    Container,
-}
-
 /// How detections become alerts.
 #[derive(Debug, Clone)]
 pub struct Alerts {
     pub instance: String,
     pub environment: String,
-    pub group_by: Vec<GroupBy>,
+    pub group_by: Vec<GroupField>,
     pub group_wait: Duration,
     pub group_interval: Duration,
     pub repeat_interval: Duration,
@@ -315,25 +304,16 @@ fn selection(s: Section<'_>) -> Selection {
 }
 
 fn alerts(s: Section<'_>) -> Alerts {
-    const ENTITIES: [(&str, GroupBy); 7] = [
-        ("host", GroupBy::Host),
-        ("user", GroupBy::User),
-        ("src_ip", GroupBy::SrcIp),
-        ("service", GroupBy::Service),
-        ("k8s_namespace", GroupBy::K8sNamespace),
-        ("k8s_pod", GroupBy::K8sPod),
-        ("container", GroupBy::Container),
-    ];
     let parsed = Alerts {
         instance: s.text("instance", "default"),
         environment: s.text("environment", "production"),
-        group_by: s.list("group_by", vec![GroupBy::Host], |text| word(text, &ENTITIES)),
+        group_by: s.list("group_by", vec![GroupField::Host], str::parse),
         group_wait: s.duration("group_wait", SECOND, Duration::ZERO),
         group_interval: s.duration("group_interval", MINUTE, SECOND),
         repeat_interval: s.duration("repeat_interval", 30 * MINUTE, MINUTE),
         window: s.duration("window", 15 * MINUTE, SECOND),
         resolve: s.boolean("resolve", false),
-        evidence_max: s.number("evidence_max", 5, 0..=50) as usize,
+        evidence_max: s.number("evidence_max", 5, 1..=GroupingSettings::EVIDENCE_MAX as u64) as usize,
     };
     s.finish();
     parsed

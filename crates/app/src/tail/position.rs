@@ -116,7 +116,10 @@ impl Position {
             since_ns: self.since_ns,
             as_of_ns: self.as_of_ns,
             partitions: partitions.collect(),
-            scan: self.scan.clone(),
+            scan: self.scan.as_ref().map(|scan| Scan {
+                through_ns: scan.through_ns,
+                seen: scan.seen[scan.seen.len().saturating_sub(KEYS_STORED_MAX)..].to_vec(),
+            }),
         };
         serde_json::to_string(&stored).expect("plain data without maps always serialises")
     }
