@@ -61,11 +61,7 @@ impl<'a> From<Cow<'a, str>> for Value<'a> {
 
 /// A float without a needless fraction: Float64 4625 is `4625`.
 pub fn float_text(f: f64) -> String {
-    if f.fract() == 0.0 && f.abs() < 9_007_199_254_740_992.0 {
-        (f as i64).to_string()
-    } else {
-        f.to_string()
-    }
+    if f.fract() == 0.0 && f.abs() < 9_007_199_254_740_992.0 { (f as i64).to_string() } else { f.to_string() }
 }
 
 /// Appends `text` in the one letter case in which literals and values are compared.

@@ -27,5 +27,12 @@ impl Engine {
     }
 
     /// Appends the detections of `event`.
-    pub fn run(&self, _record: &LogRecord<'_>, _event: &Event<'_>, _scratch: &mut Scratch, _out: &mut Vec<Detection>) {}
+    pub fn run(
+        &self,
+        _record: &LogRecord<'_>,
+        _event: &Event<'_>,
+        _scratch: &mut Scratch,
+        _out: &mut Vec<Detection>,
+    ) {
+    }
 }

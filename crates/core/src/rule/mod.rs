@@ -136,7 +136,9 @@ pub struct RuleInfo {
 impl RuleInfo {
     /// ATT&CK tactics by their Sigma names (`credential-access`).
     pub fn tactics(&self) -> Vec<&str> {
-        self.attack_tags().filter(|t| !is_technique(t) && !t.starts_with(['g', 's']) || is_tactic(t)).collect()
+        self.attack_tags()
+            .filter(|t| !is_technique(t) && !t.starts_with(['g', 's']) || is_tactic(t))
+            .collect()
     }
 
     /// ATT&CK techniques (`T1059.001`).
