@@ -23,7 +23,7 @@ pub enum Family {
 }
 
 /// What was found.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layout {
     /// Who made the table.
     pub family: Family,

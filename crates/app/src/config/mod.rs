@@ -11,6 +11,8 @@ mod yaml;
 pub use secret::Secret;
 pub use section::word;
 
+use crate::keep::{ApiKey, KeepSettings, PayloadSettings, SeverityMap};
+use crate::outbox::OutboxSettings;
 use otel_log_ai_core::alert::{GroupField, GroupingSettings};
 use otel_log_ai_core::problem::Problem;
 use otel_log_ai_core::rule::{Level, Status};
@@ -106,36 +108,12 @@ pub struct Alerts {
 /// Where alerts go.
 #[derive(Debug, Clone)]
 pub struct Keep {
-    pub url: String,
+    pub url: Url,
     pub api_key: Secret,
     pub timeout: Duration,
     pub batch_alerts: usize,
-    /// Keep's severity for each Sigma level, from informational to critical.
-    pub severity: [KeepSeverity; 5],
+    pub severity: SeverityMap,
     pub retry_for: Duration,
-}
-
-/// Keep's own severities, least first (Keep's order: info is above low).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeepSeverity {
-    Low,
-    Info,
-    Warning,
-    High,
-    Critical,
-}
-
-impl KeepSeverity {
-    /// Keep's word.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            KeepSeverity::Low => "low",
-            KeepSeverity::Info => "info",
-            KeepSeverity::Warning => "warning",
-            KeepSeverity::High => "high",
-            KeepSeverity::Critical => "critical",
-        }
-    }
 }
 
 /// Our own log, on standard error.
@@ -188,6 +166,50 @@ impl Config {
         let mut problems = source.problems.into_inner();
         problems.sort_by_key(|problem| problem.line);
         if problems.is_empty() { Ok((config, source.asked.into_inner())) } else { Err(problems) }
+    }
+}
+
+impl Config {
+    /// How detections are grouped.
+    pub fn grouping_settings(&self) -> GroupingSettings {
+        let alerts = &self.alerts;
+        GroupingSettings {
+            instance: alerts.instance.clone(),
+            group_by: alerts.group_by.clone(),
+            group_wait: alerts.group_wait,
+            group_interval: alerts.group_interval,
+            repeat_interval: alerts.repeat_interval,
+            window: alerts.window,
+            resolve: alerts.resolve,
+            evidence_max: alerts.evidence_max,
+            open_max: GroupingSettings::OPEN_MAX,
+        }
+    }
+
+    /// How alerts are written for Keep.
+    pub fn payload_settings(&self) -> PayloadSettings {
+        PayloadSettings {
+            environment: self.alerts.environment.clone(),
+            severity: self.keep.severity,
+            signoz_url: self.signoz_url.clone(),
+        }
+    }
+
+    /// Where Keep is.
+    pub fn keep_settings(&self) -> KeepSettings {
+        let key = &self.keep.api_key;
+        KeepSettings {
+            url: self.keep.url.clone(),
+            api_key: (!key.is_empty()).then(|| ApiKey::new(key.reveal())),
+            connect_timeout: self.keep.timeout.min(5 * SECOND),
+            timeout: self.keep.timeout,
+        }
+    }
+
+    /// How alerts are delivered.
+    pub fn outbox_settings(&self) -> OutboxSettings {
+        let (batch_alerts, retry_for) = (self.keep.batch_alerts, self.keep.retry_for);
+        OutboxSettings { batch_alerts, retry_for, ..OutboxSettings::default() }
     }
 }
 
@@ -246,6 +268,15 @@ fn http_url(text: &str) -> Result<String, String> {
         return Err("must not hold `?` or `#`".into());
     }
     Ok(text.trim_end_matches('/').to_string())
+}
+
+fn base_url(text: &str) -> Result<Url, String> {
+    Url::parse(&http_url(text)?).map_err(|e| format!("is not a URL: {e}"))
+}
+
+/// Stands for a URL that was noted as missing; such a configuration is never handed out.
+fn nowhere() -> Url {
+    Url::parse("http://localhost").expect("a constant URL")
 }
 
 fn beside(base: &Path, text: &str) -> PathBuf {
@@ -321,7 +352,7 @@ fn alerts(s: Section<'_>) -> Alerts {
 
 fn keep(s: Section<'_>) -> Keep {
     let parsed = Keep {
-        url: s.required("url", http_url),
+        url: s.required("url", |text| base_url(text).map(Some)).unwrap_or_else(nowhere),
         api_key: s.secret("api_key"),
         timeout: s.duration("timeout", 10 * SECOND, SECOND),
         batch_alerts: s.number("batch_alerts", 50, 1..=500) as usize,
@@ -332,17 +363,15 @@ fn keep(s: Section<'_>) -> Keep {
     parsed
 }
 
-fn severity(s: Section<'_>) -> [KeepSeverity; 5] {
-    use KeepSeverity::*;
-    let words = [Low, Info, Warning, High, Critical].map(|severity| (severity.as_str(), severity));
-    let defaults = [
-        ("informational", Low),
-        ("low", Info),
-        ("medium", Warning),
-        ("high", High),
-        ("critical", Critical),
-    ];
-    let parsed = defaults.map(|(level, default)| s.word(level, default, &words));
+fn severity(s: Section<'_>) -> SeverityMap {
+    let default = SeverityMap::default();
+    let parsed = SeverityMap {
+        informational: s.parsed("informational", default.informational, str::parse),
+        low: s.parsed("low", default.low, str::parse),
+        medium: s.parsed("medium", default.medium, str::parse),
+        high: s.parsed("high", default.high, str::parse),
+        critical: s.parsed("critical", default.critical, str::parse),
+    };
     s.finish();
     parsed
 }
@@ -350,7 +379,7 @@ fn severity(s: Section<'_>) -> [KeepSeverity; 5] {
 fn signoz(s: Section<'_>) -> Option<Url> {
     let parsed = s.parsed("url", None, |text| match text {
         "" => Ok(None),
-        _ => http_url(text).map(|checked| Url::parse(&checked).ok()),
+        _ => base_url(text).map(Some),
     });
     s.finish();
     parsed
