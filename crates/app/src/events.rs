@@ -128,7 +128,6 @@ impl Stats {
 }
 
 /// A happening.
-#[derive(Debug)]
 pub enum Event<'a> {
     /// Reading from the table begins.
     SourceOpened { layout: &'a str, version: &'a str },

@@ -77,8 +77,7 @@ pub fn load(config: &config::Rules) -> Loaded {
 pub fn compile(config: &config::Rules) -> Result<(Detector, Loaded), Problem> {
     let mut loaded = load(config);
     let taxonomy = Taxonomy::builtin()?;
-    let (detector, problems) = Detector::new(std::mem::take(&mut loaded.rules), taxonomy);
-    loaded.problems.extend(problems);
+    let detector = Detector::new(std::mem::take(&mut loaded.rules), taxonomy);
     Ok((detector, loaded))
 }
 
