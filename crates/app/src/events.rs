@@ -73,6 +73,7 @@ pub fn add(counter: &AtomicU64, count: u64) {
 
 /// What the counters say, as it is written to the log and to the statistics file.
 #[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the counters of the same name are described above")]
 pub struct Stats {
     /// When the service started, RFC 3339.
     pub started: String,
@@ -128,6 +129,7 @@ impl Stats {
 }
 
 /// A happening.
+#[expect(missing_docs, reason = "the fields are what the log line of the happening names")]
 pub enum Event<'a> {
     /// Reading from the table begins.
     SourceOpened { layout: &'a str, version: &'a str },
@@ -192,8 +194,13 @@ impl Event<'_> {
             Event::SourceFailed { why, first, retry_in } => {
                 add(&c.source_failures, 1);
                 match first {
-                    true => tracing::error!(retry_in_ms = retry_in.as_millis() as u64, "cannot read logs: {why}"),
-                    false => tracing::debug!(retry_in_ms = retry_in.as_millis() as u64, "still cannot read logs: {why}"),
+                    true => {
+                        tracing::error!(retry_in_ms = retry_in.as_millis() as u64, "cannot read logs: {why}")
+                    }
+                    false => tracing::debug!(
+                        retry_in_ms = retry_in.as_millis() as u64,
+                        "still cannot read logs: {why}"
+                    ),
                 }
             }
             Event::SourceBack { away } => {
@@ -220,27 +227,46 @@ impl Event<'_> {
             }
             Event::RowsUncertain { part, rows, forgotten } => {
                 add(&c.rows_uncertain, *rows);
-                tracing::warn!(part, rows, forgotten, "rows may be evaluated a second time: a part we read was merged with new rows and the keys of its rows are forgotten");
+                tracing::warn!(
+                    part,
+                    rows,
+                    forgotten,
+                    "rows may be evaluated a second time: a part we read was merged with new rows and the keys of its rows are forgotten"
+                );
             }
             Event::ScanBound { table, rows } => {
                 if once(&SCAN) {
-                    tracing::warn!("{table} has more than {rows} rows in the overlap: late rows may be missed");
+                    tracing::warn!(
+                        "{table} has more than {rows} rows in the overlap: late rows may be missed"
+                    );
                 }
             }
             Event::BodiesCut { rows, longest_bytes } => {
                 add(&c.bodies_cut, *rows);
                 if once(&CUT) {
                     let max = crate::clickhouse::BODY_BYTES_MAX;
-                    tracing::warn!(rows, longest_bytes, "bodies longer than {max} bytes are cut (told once, counted always)");
+                    tracing::warn!(
+                        rows,
+                        longest_bytes,
+                        "bodies longer than {max} bytes are cut (told once, counted always)"
+                    );
                 }
             }
             Event::RulesLoaded { rules, rejected, filtered, reload } => {
                 c.rules.store(*rules as u64, Ordering::Relaxed);
                 add(&c.reloads, u64::from(*reload));
-                tracing::info!(rules, rejected, filtered, "{}", if *reload { "rules reloaded" } else { "rules loaded" });
+                tracing::info!(
+                    rules,
+                    rejected,
+                    filtered,
+                    "{}",
+                    if *reload { "rules reloaded" } else { "rules loaded" }
+                );
             }
             Event::RuleProblem { problem } => tracing::warn!("rule not loaded: {problem}"),
-            Event::RulesKept { why, rules } => tracing::error!("{why}: the {rules} rules loaded before stay in use"),
+            Event::RulesKept { why, rules } => {
+                tracing::error!("{why}: the {rules} rules loaded before stay in use")
+            }
             Event::StoreFailed { why, first, retry_in } => {
                 add(&c.store_failures, 1);
                 match first {
@@ -254,7 +280,10 @@ impl Event<'_> {
             Event::StoreBack => tracing::info!("the state file is written again; nothing was lost"),
             Event::AlertsEvicted { alerts } => {
                 if once(&EVICTED) {
-                    tracing::warn!(alerts, "the limit of open alerts is reached: the quietest are closed early (told once)");
+                    tracing::warn!(
+                        alerts,
+                        "the limit of open alerts is reached: the quietest are closed early (told once)"
+                    );
                 }
             }
             Event::Stopping { signal } => tracing::info!("{signal}: stopping"),

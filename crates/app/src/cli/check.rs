@@ -64,7 +64,13 @@ struct Report {
 struct Findings(Vec<Finding>);
 
 impl Findings {
-    fn add(&mut self, status: Status, subject: &'static str, message: impl Into<String>, hint: Option<String>) {
+    fn add(
+        &mut self,
+        status: Status,
+        subject: &'static str,
+        message: impl Into<String>,
+        hint: Option<String>,
+    ) {
         self.0.push(Finding { status, subject, message: message.into(), hint });
     }
 
@@ -169,7 +175,10 @@ async fn check_clickhouse(config: &Config, findings: &mut Findings) {
         findings.add(
             Status::Warn,
             SUBJECT,
-            format!("user `{}` is readonly=1: limits on threads, memory and time cannot be sent", client.user()),
+            format!(
+                "user `{}` is readonly=1: limits on threads, memory and time cannot be sent",
+                client.user()
+            ),
             Some("set them in the user's profile, or use readonly=2".into()),
         );
     }
@@ -226,7 +235,12 @@ fn check_state(path: &Path, findings: &mut Findings) {
         match Store::open(StoreSettings::new(path)) {
             Ok(_) => findings.ok(SUBJECT, format!("{name} can be written")),
             Err(StoreError::InUse { .. }) => {
-                findings.add(Status::Warn, SUBJECT, format!("{name} is in use: is the service running?"), None);
+                findings.add(
+                    Status::Warn,
+                    SUBJECT,
+                    format!("{name} is in use: is the service running?"),
+                    None,
+                );
             }
             Err(error) => findings.add(Status::Error, SUBJECT, error.to_string(), None),
         }

@@ -119,7 +119,9 @@ impl ConfigFile {
             let failure = Failure::unusable(anyhow::anyhow!("{}", lines.join("\nerror: ")));
             match self.config.exists() {
                 true => failure,
-                false => failure.hint("`otel-log-ai config example > otel-log-ai.yaml` makes one to start from"),
+                false => {
+                    failure.hint("`otel-log-ai config example > otel-log-ai.yaml` makes one to start from")
+                }
             }
         })
     }

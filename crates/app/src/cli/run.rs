@@ -19,10 +19,8 @@ pub struct Args {
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let config = args.config.read()?;
     start_log(&config.log);
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()
-        .context("start the runtime")?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let outcome = runtime.block_on(pipeline::run(config));
     // A blocking call that hangs must not hold the process after the drain.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

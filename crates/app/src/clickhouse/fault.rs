@@ -62,7 +62,9 @@ impl Fault {
             Error::BadResponse(text) => Fault::answered(text, url, user),
             Error::Network(source) => unreachable(url, &root_cause(source.as_ref())),
             Error::TimedOut => unreachable(url, "it took too long"),
-            Error::Decompression(_) => Fault::new(Kind::Garbled, format!("{url} sent a broken answer: {error}")),
+            Error::Decompression(_) => {
+                Fault::new(Kind::Garbled, format!("{url} sent a broken answer: {error}"))
+            }
             Error::InvalidParams(_) | Error::Unsupported(_) => {
                 Fault::new(Kind::Other, format!("{url} cannot be asked: {error}"))
             }
@@ -161,8 +163,7 @@ fn quoted(name: &str) -> String {
 fn short(text: &str) -> String {
     let text = text.split_once("DB::Exception: ").map_or(text, |(_, rest)| rest);
     let text = text.split(" (version ").next().unwrap_or(text);
-    let mut out: String =
-        text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(TEXT_MAX).collect();
+    let mut out: String = text.chars().map(|c| if c.is_control() { ' ' } else { c }).take(TEXT_MAX).collect();
     if text.chars().nth(TEXT_MAX).is_some() {
         out.push('…');
     }

@@ -149,7 +149,8 @@ impl Layout {
                     (true, true) => format!("toJSONString({})", sql_name(column)),
                     (true, false) => format!("toString({})", sql_name(column)),
                 };
-                let columns = ["TraceId", "SpanId", "SeverityText", "Body", "ResourceAttributes", "LogAttributes"];
+                let columns =
+                    ["TraceId", "SpanId", "SeverityText", "Body", "ResourceAttributes", "LogAttributes"];
                 format!("cityHash64(`Timestamp`, {})", columns.map(text).join(", "))
             }
         }
@@ -212,7 +213,9 @@ impl Layout {
             None => "toString(`body`)".to_string(),
             Some(column) => {
                 let json = format!("toJSONString({})", sql_name(column));
-                format!("multiIf(`body` != '', `body`, {json} IN ('{{}}', '{{\"message\":\"\"}}'), '', {json})")
+                format!(
+                    "multiIf(`body` != '', `body`, {json} IN ('{{}}', '{{\"message\":\"\"}}'), '', {json})"
+                )
             }
         }
     }
@@ -308,7 +311,8 @@ async fn choose(
 /// How many shards the cluster of a Distributed table has. Without the right to know, many.
 async fn shards(client: &Client, engine_full: &str) -> Result<u64, Fault> {
     let Some(cluster) = engine_full.split('\'').nth(1) else { return Ok(1) };
-    let sql = format!("SELECT uniqExact(shard_num) FROM system.clusters WHERE cluster = {}", sql_text(cluster));
+    let sql =
+        format!("SELECT uniqExact(shard_num) FROM system.clusters WHERE cluster = {}", sql_text(cluster));
     match client.small(&sql).await {
         Ok(bytes) => Reader::new(&bytes).u64(),
         Err(fault) if fault.kind == Kind::Denied => Ok(u64::MAX),
@@ -344,10 +348,17 @@ mod tests {
     fn only_columns_that_are_there_are_asked_for() {
         let old = layout(
             Family::SigNoz,
-            &[("timestamp", "UInt64"), ("id", "String"), ("body", "String"), ("attributes_string", "Map(String, String)")],
+            &[
+                ("timestamp", "UInt64"),
+                ("id", "String"),
+                ("body", "String"),
+                ("attributes_string", "Map(String, String)"),
+            ],
         );
         let list = old.select_list();
-        for absent in ["body_v2", "resources_string", "severity_text", "scope_name", "created_at", "`resource`"] {
+        for absent in
+            ["body_v2", "resources_string", "severity_text", "scope_name", "created_at", "`resource`"]
+        {
             assert!(!list.contains(absent), "{absent} in {list}");
         }
     }

@@ -138,12 +138,16 @@ impl Client {
         mut each: impl FnMut(&[u8]) -> Result<(), Fault>,
     ) -> Result<(), Fault> {
         let serial = self.query_serial.fetch_add(1, Ordering::Relaxed);
-        let query = self.inner.0.query_raw(sql).with_setting("query_id", format!("{}-{serial}", self.query_prefix));
+        let query =
+            self.inner.0.query_raw(sql).with_setting("query_id", format!("{}-{serial}", self.query_prefix));
         let explain = |error| Fault::explain(&error, &self.url, &self.user);
         let deadline = tokio::time::Instant::now() + self.answer_timeout;
         let late = |_| {
             let seconds = self.answer_timeout.as_secs();
-            Fault::new(Kind::Unreachable, format!("ClickHouse at {} did not finish an answer in {seconds} s", self.url))
+            Fault::new(
+                Kind::Unreachable,
+                format!("ClickHouse at {} did not finish an answer in {seconds} s", self.url),
+            )
         };
         let mut cursor = query.fetch_bytes("RowBinary").map_err(explain)?;
         loop {

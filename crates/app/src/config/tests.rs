@@ -14,7 +14,8 @@ fn parse(text: &str) -> Result<(Config, Vec<String>), String> {
         .map_err(|problems| problems.iter().map(|p| format!("{p}\n")).collect())
 }
 
-const LEAST: &str = "clickhouse: {url: 'http://ch:8123/'}\nrules: {paths: ./rules}\nkeep: {url: 'http://keep:8080'}\n";
+const LEAST: &str =
+    "clickhouse: {url: 'http://ch:8123/'}\nrules: {paths: ./rules}\nkeep: {url: 'http://keep:8080'}\n";
 
 fn keys(node: &yaml::Node, prefix: &str, out: &mut BTreeSet<String>) {
     if let yaml::Tree::Map(entries) = &node.value {

@@ -122,7 +122,11 @@ struct Pipeline {
 
 impl Pipeline {
     /// Works until a signal comes or the state file is beyond repair.
-    async fn work(&mut self, mut source: mpsc::Receiver<FromSource>, signals: &mut Signals) -> anyhow::Result<()> {
+    async fn work(
+        &mut self,
+        mut source: mpsc::Receiver<FromSource>,
+        signals: &mut Signals,
+    ) -> anyhow::Result<()> {
         let mut stats = tokio::time::interval(Duration::from_secs(1));
         stats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
@@ -144,7 +148,9 @@ impl Pipeline {
                     continue;
                 }
                 Tick::Due => Done::default(),
-                Tick::Source(FromSource::Opened { position }) => Done { position: Some(position), ..Done::default() },
+                Tick::Source(FromSource::Opened { position }) => {
+                    Done { position: Some(position), ..Done::default() }
+                }
                 Tick::Source(FromSource::Away) => {
                     self.grouping.hold(now_ms());
                     continue;
@@ -227,7 +233,11 @@ impl Pipeline {
             // The outbox may be what makes room.
             self.wake.notify_one();
             match &mut signals {
-                None => return Err(anyhow::anyhow!("the state file cannot be written; what was read last will be read again")),
+                None => {
+                    return Err(anyhow::anyhow!(
+                        "the state file cannot be written; what was read last will be read again"
+                    ));
+                }
                 Some(signals) => tokio::select! {
                     signal = signals.next() => {
                         Event::Stopping { signal }.emit();

@@ -51,7 +51,8 @@ pub fn tell(detector: &Detector, loaded: &Loaded, reload: bool) {
         Event::RuleProblem { problem }.emit();
     }
     if loaded.problems.len() > PROBLEMS_LOGGED_MAX {
-        let more = format!("{} more; see `otel-log-ai rules check`", loaded.problems.len() - PROBLEMS_LOGGED_MAX);
+        let more =
+            format!("{} more; see `otel-log-ai rules check`", loaded.problems.len() - PROBLEMS_LOGGED_MAX);
         Event::RuleProblem { problem: &more }.emit();
     }
     Event::RulesLoaded {

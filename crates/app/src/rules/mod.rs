@@ -88,7 +88,9 @@ fn problem(path: &str, subject: &str, message: String, hint: Option<String>) -> 
 fn read(path: &Path) -> Result<String, String> {
     let bytes = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?.len();
     if bytes > FILE_BYTES_MAX {
-        return Err(format!("is {bytes} bytes long, more than the {FILE_BYTES_MAX} that a rule file may have"));
+        return Err(format!(
+            "is {bytes} bytes long, more than the {FILE_BYTES_MAX} that a rule file may have"
+        ));
     }
     let text = std::fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
     String::from_utf8(text).map_err(|_| "is not UTF-8 text".to_string())

@@ -288,8 +288,12 @@ impl Ledger {
         if held <= KEYS_MAX {
             return;
         }
-        let mut segments: Vec<&mut Segment> =
-            self.partitions.values_mut().flat_map(|p| &mut p.segments).filter(|s| !s.keys.is_empty()).collect();
+        let mut segments: Vec<&mut Segment> = self
+            .partitions
+            .values_mut()
+            .flat_map(|p| &mut p.segments)
+            .filter(|s| !s.keys.is_empty())
+            .collect();
         segments.sort_by_key(|segment| segment.serial);
         for segment in segments {
             if held <= KEYS_MAX {

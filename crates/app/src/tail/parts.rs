@@ -86,8 +86,17 @@ impl Parts {
         let position = saved.unwrap_or_else(|| Position::start(&layout.name, since_ns, listed_ns));
         let slice_rows = batch_rows;
         let queue = VecDeque::new();
-        let mut reader =
-            Parts { client, layout, position, batch_rows, slice_rows, row_failures: 0, queue, listed_ns, mixed: None };
+        let mut reader = Parts {
+            client,
+            layout,
+            position,
+            batch_rows,
+            slice_rows,
+            row_failures: 0,
+            queue,
+            listed_ns,
+            mixed: None,
+        };
         if fresh_start {
             reader.pass_over(start).await?;
         }
@@ -226,7 +235,8 @@ impl Parts {
         let mut rows = Rows::decode(self.client.bytes(&sql, BATCH_BYTES_MAX).await?)?;
         let places: BTreeMap<(u32, &str), usize> =
             pieces.iter().enumerate().map(|(at, p)| ((p.part.shard, p.part.name.as_str()), at)).collect();
-        let place = |rows: &Rows, row: &crate::clickhouse::Row| places.get(&(row.shard, rows.part(row))).copied();
+        let place =
+            |rows: &Rows, row: &crate::clickhouse::Row| places.get(&(row.shard, rows.part(row))).copied();
         let mut keys: Vec<Vec<u64>> = pieces.iter().map(|_| Vec::new()).collect();
         for row in rows.rows() {
             if let Some(at) = place(&rows, row) {
@@ -434,7 +444,10 @@ impl Parts {
             match Part::parse(shard, &partition, &name, rows) {
                 Some(part) => parts.push((part, extra)),
                 None => {
-                    let message = format!("{} has a part `{name}`, which is not named as MergeTree does", self.layout.name);
+                    let message = format!(
+                        "{} has a part `{name}`, which is not named as MergeTree does",
+                        self.layout.name
+                    );
                     return Err(Fault::new(Kind::Other, message));
                 }
             }

@@ -170,7 +170,9 @@ impl Position {
             for (lo, hi, keys) in partition.loose {
                 loose.push(Loose { lo, hi, keys: unpack(&keys)? });
             }
-            ledger.partitions.insert((partition.shard, partition.id), Partition { segments, loose, absent: 0 });
+            ledger
+                .partitions
+                .insert((partition.shard, partition.id), Partition { segments, loose, absent: 0 });
         }
         ledger.resume_serial();
         let Stored { table, since_ns, as_of_ns, scan, .. } = stored;
@@ -220,7 +222,8 @@ mod tests {
         let json = position.to_json();
         assert!(json.len() < 500_000, "{}", json.len());
         let read = Position::from_json(&json).unwrap();
-        let known: Vec<usize> = read.ledger.partitions.values().flat_map(|p| &p.segments).map(|s| s.keys.len()).collect();
+        let known: Vec<usize> =
+            read.ledger.partitions.values().flat_map(|p| &p.segments).map(|s| s.keys.len()).collect();
         assert_eq!(known, [0, 0, 0, 0, 0, 0, 0, 10_000, 10_000, 10_000]);
         assert_eq!(read.ledger.unknown(&part("p_1_10_1", 100_000)), 70_000);
     }
