@@ -1,7 +1,7 @@
 //! `scan`: rules over rows from files, offline.
 
-use super::output;
-use crate::rows;
+use super::{Failure, output};
+use crate::{config, rows};
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,10 +9,12 @@ use otel_log_ai_core::alert::Detection;
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::engine::Scratch;
 use otel_log_ai_core::otel::Taxonomy;
+use otel_log_ai_core::rule::Status;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Evaluate rules on log rows from files or standard input.
@@ -72,11 +74,21 @@ fn inputs_and_rules(args: &Args) -> (Vec<PathBuf>, Vec<PathBuf>) {
     (inputs.into_iter().cloned().collect(), rules.into_iter().cloned().collect())
 }
 
-/// Runs the command. An error means unusable input: exit code 2.
-pub fn run(args: &Args) -> Result<()> {
+/// Rules marked as unsupported cannot work as they stand, and their authors say so.
+const USABLE: [Status; 4] = [Status::Deprecated, Status::Experimental, Status::Test, Status::Stable];
+
+/// Runs the command.
+pub fn run(args: Args) -> Result<ExitCode, Failure> {
+    super::start_log(&config::Log { level: "warn".into(), json: false });
+    scan(&args).map_err(Failure::unusable)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// An error means unusable input.
+fn scan(args: &Args) -> Result<()> {
     let started = Instant::now();
     let (files, rules) = inputs_and_rules(args);
-    let loaded = crate::rules::read(&rules)?;
+    let loaded = crate::rules::load(&config::Rules::all(&rules, &USABLE));
     for problem in &loaded.problems {
         tracing::warn!("{problem}");
     }
@@ -104,7 +116,7 @@ pub fn run(args: &Args) -> Result<()> {
     if totals.lines > 0 && totals.bad == totals.lines {
         bail!("none of the {} input lines is a log row (first: {})", totals.lines, totals.first_bad);
     }
-    totals.report(args, &detector, ready, started.elapsed() - ready);
+    totals.report(args, &detector, ready, started.elapsed().saturating_sub(ready));
     Ok(())
 }
 
