@@ -1,10 +1,11 @@
 //! The whole way of one record: recognise, match, explain. What `scan` and `run` call.
 
-use crate::alert::Detection;
+use crate::alert::{Detection, Origin};
 use crate::engine::{Engine, Scratch};
 use crate::otel::{Event, LogRecord, Taxonomy};
-use crate::problem::Problem;
 use crate::rule::Rule;
+use crate::spec::{self, Seen};
+use std::sync::Arc;
 
 /// Rules and mapping compiled together. Immutable and shared between threads.
 #[derive(Debug)]
@@ -23,10 +24,10 @@ pub struct Outcome {
 }
 
 impl Detector {
-    /// Compiles. Rules that cannot be compiled are in the second part and the others go on.
-    pub fn new(rules: Vec<Rule>, taxonomy: Taxonomy) -> (Detector, Vec<Problem>) {
-        let (engine, problems) = Engine::compile(rules, &taxonomy);
-        (Detector { taxonomy, engine }, problems)
+    /// Compiles.
+    pub fn new(rules: Vec<Rule>, taxonomy: Taxonomy) -> Detector {
+        let engine = Engine::compile(rules, &taxonomy);
+        Detector { taxonomy, engine }
     }
 
     /// The compiled rules.
@@ -34,12 +35,98 @@ impl Detector {
         self.engine.rules()
     }
 
+    /// The compiled rules with their programs.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
     /// Appends the detections of one record, in the order of the rules. `scratch` is one thread's
     /// working memory, reused from record to record.
     pub fn detect(&self, record: &LogRecord<'_>, scratch: &mut Scratch, out: &mut Vec<Detection>) -> Outcome {
         let mut event = Event::default();
         self.taxonomy.recognise(record, &mut event);
-        self.engine.run(record, &event, scratch, out);
+        let hits = self.engine.run(&event, scratch);
+        if let (Some(class), false) = (event.class, hits.is_empty()) {
+            let views = &self.engine.classes()[class.0 as usize].views;
+            let origin = origin(record, &event);
+            for hit in hits {
+                let rule = &self.engine.rules()[hit.rule];
+                out.push(detection(rule, &Seen::new(&event, &views[hit.view]), &origin, record));
+            }
+        }
         Outcome { recognised: event.class.is_some(), fault: event.fault }
     }
+}
+
+fn detection(rule: &Rule, seen: &Seen<'_, '_>, origin: &Origin, record: &LogRecord<'_>) -> Detection {
+    let mut fields = spec::evidence(rule, seen);
+    fields.truncate(Detection::FIELDS_MAX);
+    for (_, value) in &mut fields {
+        cut(value, Detection::VALUE_BYTES_MAX);
+    }
+    let excerpt = record.body[..floor(&record.body, Detection::EXCERPT_BYTES_MAX)].to_owned();
+    Detection { rule: Arc::clone(&rule.info), origin: origin.clone(), fields, excerpt }
+}
+
+/// Native field names that say who acted, the likelier first.
+const USER_FIELDS: [&str; 9] = [
+    "User",
+    "SubjectUserName",
+    "TargetUserName",
+    "user.name",
+    "AUID",
+    "user",
+    "cs-username",
+    "userIdentity.userName",
+    "acct",
+];
+/// Native field names that say from where.
+const SRC_IP_FIELDS: [&str; 9] = [
+    "IpAddress",
+    "SourceIp",
+    "c-ip",
+    "src_ip",
+    "source.address",
+    "client.address",
+    "sourceIPAddress",
+    "addr",
+    "rhost",
+];
+
+fn origin(record: &LogRecord<'_>, event: &Event<'_>) -> Origin {
+    let first = |names: &[&str]| {
+        let values = names.iter().filter_map(|name| event.field(name)).filter_map(|value| value.text());
+        let mut told = values.filter(|text| !matches!(text.trim(), "" | "-" | "?" | "unset"));
+        told.next().map(|text| bounded(&text)).unwrap_or_default()
+    };
+    let resource = |name: &str| record.resource(name).map(bounded).unwrap_or_default();
+    let container = resource("k8s.container.name");
+    Origin {
+        record_id: bounded(&record.id),
+        timestamp_ns: record.timestamp_ns,
+        host: bounded(&event.host),
+        user: first(&USER_FIELDS),
+        src_ip: first(&SRC_IP_FIELDS),
+        service: resource("service.name"),
+        k8s_namespace: resource("k8s.namespace.name"),
+        k8s_pod: resource("k8s.pod.name"),
+        container: if container.is_empty() { resource("container.name") } else { container },
+        trace_id: bounded(&record.trace_id),
+    }
+}
+
+/// An identifying text is never longer than this, bytes.
+const NAME_BYTES_MAX: usize = 256;
+
+fn bounded(text: &str) -> String {
+    text[..floor(text, NAME_BYTES_MAX)].to_owned()
+}
+
+fn cut(text: &mut String, bytes: usize) {
+    text.truncate(floor(text, bytes));
+}
+
+/// The largest character boundary not beyond `bytes`.
+fn floor(text: &str, bytes: usize) -> usize {
+    text.floor_char_boundary(bytes)
 }

@@ -20,6 +20,8 @@ pub struct Detection {
 }
 
 impl Detection {
+    /// Most matched fields kept.
+    pub const FIELDS_MAX: usize = 32;
     /// Longest matched value kept, bytes.
     pub const VALUE_BYTES_MAX: usize = 1024;
     /// Longest excerpt kept, bytes.

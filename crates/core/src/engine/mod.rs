@@ -1,38 +1,63 @@
 //! All rules compiled together.
+//!
+//! An event's class chooses a [`Program`](program::Program); its values are folded and scanned once,
+//! however many rules ask for them; what is found wakes the few rules that could match, and their
+//! code is run. The slow definition of right is [`crate::spec`]; the two always agree.
 
-use crate::alert::Detection;
-use crate::otel::{Event, LogRecord, Taxonomy};
-use crate::problem::Problem;
+mod compile;
+mod glob;
+mod index;
+mod literals;
+mod program;
+mod run;
+
+use crate::otel::{Class, Event, Taxonomy};
+use crate::plan::plan;
 use crate::rule::Rule;
+use program::Program;
+pub use run::{Hit, Scratch};
 
-/// Compiled rules.
+/// Compiled rules. Immutable; shared between threads, each with its own [`Scratch`].
 #[derive(Debug)]
 pub struct Engine {
     rules: Vec<Rule>,
+    classes: Vec<Class>,
+    programs: Vec<Program>,
 }
 
-/// One thread's working memory.
-#[derive(Debug, Default)]
-pub struct Scratch {}
-
 impl Engine {
-    /// Compiles.
-    pub fn compile(rules: Vec<Rule>, _taxonomy: &Taxonomy) -> (Engine, Vec<Problem>) {
-        (Engine { rules }, vec![])
+    /// Compiles `rules` for every class of `taxonomy`.
+    pub fn compile(rules: Vec<Rule>, taxonomy: &Taxonomy) -> Engine {
+        let mut regexes = compile::Regexes::new();
+        let programs = (taxonomy.classes.iter())
+            .map(|class| compile::compile(plan(&rules, class), &mut regexes))
+            .collect();
+        Engine { rules, classes: taxonomy.classes.clone(), programs }
     }
 
-    /// The rules.
+    /// The rules, in the order given.
     pub fn rules(&self) -> &[Rule] {
         &self.rules
     }
 
-    /// Appends the detections of `event`.
-    pub fn run(
-        &self,
-        _record: &LogRecord<'_>,
-        _event: &Event<'_>,
-        _scratch: &mut Scratch,
-        _out: &mut Vec<Detection>,
-    ) {
+    /// The classes that the rules were compiled for.
+    pub fn classes(&self) -> &[Class] {
+        &self.classes
+    }
+
+    /// How many rules can match an event of each class.
+    pub fn rules_by_class(&self) -> impl Iterator<Item = (&Class, usize)> {
+        self.classes.iter().zip(self.programs.iter().map(|program| program.rules.len()))
+    }
+
+    /// The rules that match `event`, in the order of the rules, each once.
+    pub fn run<'s>(&self, event: &Event<'_>, scratch: &'s mut Scratch) -> &'s [Hit] {
+        match event.class.and_then(|class| self.programs.get(class.0 as usize)) {
+            Some(program) => scratch.run(program, event),
+            None => &[],
+        }
     }
 }
+
+#[cfg(test)]
+mod tests;

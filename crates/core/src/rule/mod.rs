@@ -4,6 +4,11 @@
 //! shape changes with every minor release. A broken rule becomes a [`crate::problem::Problem`]
 //! with file and line, and the rest load.
 
+mod load;
+mod lower;
+mod place;
+pub use load::load;
+
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -136,9 +141,7 @@ pub struct RuleInfo {
 impl RuleInfo {
     /// ATT&CK tactics by their Sigma names (`credential-access`).
     pub fn tactics(&self) -> Vec<&str> {
-        self.attack_tags()
-            .filter(|t| !is_technique(t) && !t.starts_with(['g', 's']) || is_tactic(t))
-            .collect()
+        self.attack_tags().filter(|t| is_tactic(t)).collect()
     }
 
     /// ATT&CK techniques (`T1059.001`).
@@ -155,14 +158,192 @@ fn is_technique(tag: &str) -> bool {
     tag.strip_prefix('t').is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
 }
 
-/// Tactic names may start with the letters that otherwise mark software and groups.
+/// `g0032` is a group, `s0154` a piece of software, `t1059` a technique, all else a tactic.
 fn is_tactic(tag: &str) -> bool {
-    !tag[1..].starts_with(|c: char| c.is_ascii_digit())
+    tag.chars().nth(1).is_some_and(|c| !c.is_ascii_digit())
 }
 
-/// A detection rule, ready to be planned.
+/// A detection rule: named searches and the condition that combines them.
 #[derive(Debug, Clone)]
 pub struct Rule {
     /// What people read.
     pub info: Arc<RuleInfo>,
+    /// Search identifiers (`selection`, `filter_main`, …) in the order of their names.
+    pub searches: Vec<(String, Expr)>,
+    /// The condition; its leaves are [`Expr::Search`].
+    pub condition: Expr,
+    /// Why the rule can never match as it stands, though it is valid: placeholders without values.
+    pub unmet: Vec<String>,
+}
+
+/// A Boolean expression over the fields of one event.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Expr {
+    /// All of them; true if there are none.
+    And(Vec<Expr>),
+    /// Any of them; false if there are none.
+    Or(Vec<Expr>),
+    /// The contrary. A field that is missing makes the inside false, so the outside true.
+    Not(Box<Expr>),
+    /// At least so many of them (`2 of selection_*`).
+    AtLeast(usize, Vec<Expr>),
+    /// Index into [`Rule::searches`].
+    Search(usize),
+    /// One comparison.
+    Item(Item),
+}
+
+/// One comparison with the values of a field; true if any value passes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Item {
+    /// Field name as the rule writes it; `None` is a keyword: all texts of the event.
+    pub field: Option<String>,
+    /// The comparison.
+    pub test: Test,
+}
+
+/// A comparison with all modifiers already carried out (Sigma specification, appendix Modifiers).
+#[derive(Debug, Clone, PartialEq)]
+pub enum Test {
+    /// Text with wildcards. Numbers and Booleans are compared by their text too.
+    Text(Pattern),
+    /// `|re`: found anywhere in the value.
+    Regex {
+        /// The expression, in the syntax of the `regex` crate.
+        pattern: String,
+        /// `i`, `m`, `s` as far as they are set.
+        flags: String,
+    },
+    /// `|cidr`: an address in the network.
+    Cidr(ipnet::IpNet),
+    /// `|gt`, `|gte`, `|lt`, `|lte` against a number.
+    Number(Order, f64),
+    /// `|exists`.
+    Exists(bool),
+    /// `null`: the field is missing or has no value. An empty text is not null.
+    Null,
+    /// `|fieldref`: against the values of another field.
+    FieldRef {
+        /// The other field.
+        field: String,
+        /// Equal, or where the other value has to stand.
+        place: Place,
+        /// `|cased`.
+        cased: bool,
+    },
+    /// `|minute` … `|year`: a part of the time that the value states, in UTC.
+    TimePart(TimePart, i64),
+}
+
+/// Order relation of a numeric comparison.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Greater.
+    Gt,
+    /// Greater or equal.
+    Gte,
+    /// Less.
+    Lt,
+    /// Less or equal.
+    Lte,
+}
+
+/// Where the right-hand text has to stand in the left-hand one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// It is the whole.
+    Whole,
+    /// Anywhere.
+    Anywhere,
+    /// At the start.
+    Start,
+    /// At the end.
+    End,
+}
+
+/// A part of a point in time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TimePart {
+    /// 0–59.
+    Minute,
+    /// 0–23.
+    Hour,
+    /// Day of the month.
+    Day,
+    /// ISO 8601 week.
+    Week,
+    /// 1–12.
+    Month,
+    /// Year.
+    Year,
+}
+
+/// A text with wildcards, in its original letter case.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Pattern {
+    /// The parts in order; neighbouring texts are joined, neighbouring `Any`s are one.
+    pub parts: Vec<Part>,
+    /// `|cased`: letter case counts.
+    pub cased: bool,
+}
+
+/// A piece of a [`Pattern`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Part {
+    /// Literal text.
+    Text(String),
+    /// `*`: any characters, none and line breaks included.
+    Any,
+    /// `?`: exactly one character.
+    One,
+    /// `|windash`: one of `-`, `/`, en dash, em dash, horizontal bar.
+    Dash,
+}
+
+/// The characters that `|windash` takes for one another.
+pub const DASHES: [char; 5] = ['-', '/', '\u{2013}', '\u{2014}', '\u{2015}'];
+
+impl fmt::Display for Test {
+    /// The comparison as people read it, such as `= *\\cmd.exe`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Test::Text(pattern) => write!(f, "= {pattern}"),
+            Test::Regex { pattern, flags } => write!(f, "=~ /{pattern}/{flags}"),
+            Test::Cidr(network) => write!(f, "in {network}"),
+            Test::Number(order, bound) => {
+                let sign = match order {
+                    Order::Gt => ">",
+                    Order::Gte => ">=",
+                    Order::Lt => "<",
+                    Order::Lte => "<=",
+                };
+                write!(f, "{sign} {bound}")
+            }
+            Test::Exists(true) => f.write_str("exists"),
+            Test::Exists(false) => f.write_str("does not exist"),
+            Test::Null => f.write_str("is null"),
+            Test::FieldRef { field, place, .. } => match place {
+                Place::Whole => write!(f, "= field {field}"),
+                Place::Anywhere => write!(f, "contains field {field}"),
+                Place::Start => write!(f, "starts with field {field}"),
+                Place::End => write!(f, "ends with field {field}"),
+            },
+            Test::TimePart(part, wanted) => write!(f, "{part:?} = {wanted}"),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    /// With `*` and `?` for the wildcards, `-` for any dash, and literal ones escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => f.write_str(&text.replace('*', "\\*").replace('?', "\\?"))?,
+                Part::Any => f.write_str("*")?,
+                Part::One => f.write_str("?")?,
+                Part::Dash => f.write_str("-")?,
+            }
+        }
+        if self.cased { f.write_str(" (letter case counts)") } else { Ok(()) }
+    }
 }

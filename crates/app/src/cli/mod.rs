@@ -1,0 +1,4 @@
+//! Commands.
+pub mod output;
+pub mod rules;
+pub mod scan;

@@ -1,0 +1,375 @@
+//! Plan → program: what is indexed, what wakes a rule, and in which order it asks.
+
+use super::glob::Glob;
+use super::index::Builder;
+use super::literals;
+use super::program::{Ask, Lazy, Lists, NO, Op, Program, RuleProgram, SlotProgram, YES};
+use crate::plan::{Node, Plan, Slot};
+use crate::rule::{Part, Pattern, Test};
+use regex::Regex;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Expressions compiled so far, shared between classes.
+pub type Regexes = HashMap<String, Arc<Regex>>;
+
+/// Compiles the rules of one class.
+pub fn compile(plan: Plan, regexes: &mut Regexes) -> Program {
+    let mut compiler = Compiler::new(&plan, regexes);
+    let mut group_rules: Vec<Vec<u32>> = Vec::new();
+    for (number, planned) in plan.rules.iter().enumerate() {
+        let number = number as u32;
+        let step = compiler.step(&planned.node);
+        match compiler.wake(&step) {
+            Wake::Groups(groups, _) => {
+                for group in groups {
+                    let group = group as usize;
+                    if group_rules.len() <= group {
+                        group_rules.resize(group + 1, vec![]);
+                    }
+                    group_rules[group].push(number);
+                }
+            }
+            Wake::Slot(slot) => compiler.program.slots[slot].wakes.push(number),
+            Wake::Always => compiler.program.always.push(number),
+        }
+        let entry = compiler.emit(&step, YES, NO);
+        compiler.program.rules.push(RuleProgram {
+            rule: planned.rule as u32,
+            view: planned.view as u32,
+            entry,
+        });
+    }
+    compiler.finish(group_rules)
+}
+
+/// A node with its predicates sorted into groups and lazy comparisons.
+#[derive(Debug)]
+enum Step {
+    Group(u32),
+    Lazy(u32),
+    Not(Box<Step>),
+    And(Vec<Step>),
+    Or(Vec<Step>),
+    AtLeast(usize, Vec<Step>),
+    Const(bool),
+}
+
+/// What has to be seen before a rule can be true.
+enum Wake {
+    /// One of these groups; with the share of events in which one is expected.
+    Groups(Vec<u32>, f64),
+    /// Any value of this slot.
+    Slot(usize),
+    /// Nothing in particular.
+    Always,
+}
+
+impl Wake {
+    fn share(&self) -> f64 {
+        match self {
+            Wake::Groups(_, share) => *share,
+            Wake::Slot(_) => 0.95,
+            Wake::Always => 1.0,
+        }
+    }
+}
+
+struct Compiler<'p> {
+    plan: &'p Plan,
+    regexes: &'p mut Regexes,
+    program: Program,
+    builders: Vec<Builder>,
+    /// Plan predicate → number in the index, or lazy.
+    placed: Vec<Option<Placed>>,
+    indexed: u32,
+    /// Per number in the index: groups.
+    pred_groups: Vec<Vec<u32>>,
+    /// Per number in the index: expected share of events.
+    shares: Vec<f64>,
+    groups: HashMap<Vec<u32>, u32>,
+    group_shares: Vec<f64>,
+}
+
+#[derive(Clone, Copy)]
+enum Placed {
+    Indexed(u32),
+    Lazy(u32),
+}
+
+impl<'p> Compiler<'p> {
+    fn new(plan: &'p Plan, regexes: &'p mut Regexes) -> Self {
+        let mut program = Program::default();
+        for (number, slot) in plan.slots.iter().enumerate() {
+            match slot {
+                Slot::Texts => program.texts = Some(number as u32),
+                Slot::Fields(names) => {
+                    for name in names {
+                        program.names.entry(name.as_str().into()).or_default().push(number as u32);
+                    }
+                }
+            }
+            program.slots.push(SlotProgram::default());
+        }
+        Compiler {
+            builders: plan.slots.iter().map(|_| Builder::default()).collect(),
+            placed: vec![None; plan.preds.len()],
+            plan,
+            regexes,
+            program,
+            indexed: 0,
+            pred_groups: vec![],
+            shares: vec![],
+            groups: HashMap::new(),
+            group_shares: vec![],
+        }
+    }
+
+    fn finish(mut self, mut group_rules: Vec<Vec<u32>>) -> Program {
+        group_rules.resize(self.group_shares.len(), vec![]);
+        for (slot, builder) in self.builders.into_iter().enumerate() {
+            let (index, globs) = builder.build();
+            self.program.slots[slot].index = index;
+            self.program.slots[slot].globs = globs;
+        }
+        self.program.groups = self.group_shares.len();
+        self.program.pred_groups = Lists::new(&self.pred_groups);
+        self.program.group_rules = Lists::new(&group_rules);
+        self.program
+    }
+
+    fn step(&mut self, node: &Node) -> Step {
+        match node {
+            Node::Const(known) => Step::Const(*known),
+            Node::Not(node) => Step::Not(Box::new(self.step(node))),
+            Node::And(nodes) => Step::And(nodes.iter().map(|n| self.step(n)).collect()),
+            Node::AtLeast(n, nodes) => Step::AtLeast(*n, nodes.iter().map(|n| self.step(n)).collect()),
+            Node::Pred(pred) => match self.place(*pred) {
+                Placed::Indexed(number) => Step::Group(self.group(vec![number])),
+                Placed::Lazy(lazy) => Step::Lazy(lazy),
+            },
+            Node::Or(nodes) => {
+                let (mut together, mut rest) = (Vec::new(), Vec::new());
+                for node in nodes {
+                    match node {
+                        Node::Pred(pred) => match self.place(*pred) {
+                            Placed::Indexed(number) => together.push(number),
+                            Placed::Lazy(lazy) => rest.push(Step::Lazy(lazy)),
+                        },
+                        node => rest.push(self.step(node)),
+                    }
+                }
+                if together.is_empty() {
+                    return Step::Or(rest);
+                }
+                let group = Step::Group(self.group(together));
+                if rest.is_empty() {
+                    return group;
+                }
+                rest.insert(0, group);
+                Step::Or(rest)
+            }
+        }
+    }
+
+    /// Decides once per predicate whether it is indexed.
+    fn place(&mut self, pred: usize) -> Placed {
+        if let Some(placed) = self.placed[pred] {
+            return placed;
+        }
+        let slot = self.plan.preds[pred].slot;
+        let placed = match &self.plan.preds[pred].test {
+            Test::Text(pattern) if self.builders[slot].add(self.indexed, pattern) => {
+                let share = share(pattern, &self.plan.slots[slot]);
+                Placed::Indexed(self.number(share))
+            }
+            _ => self.lazy(pred),
+        };
+        self.placed[pred] = Some(placed);
+        placed
+    }
+
+    fn number(&mut self, share: f64) -> u32 {
+        self.indexed += 1;
+        self.pred_groups.push(vec![]);
+        self.shares.push(share);
+        self.indexed - 1
+    }
+
+    fn lazy(&mut self, pred: usize) -> Placed {
+        let pred = self.plan.preds[pred].clone();
+        let mut lazy = Lazy { regex: None, glob: None, guard: None, pred };
+        match &lazy.pred.test {
+            Test::Regex { pattern, flags } => {
+                let key = format!("(?{flags}){pattern}");
+                let known = self.regexes.get(&key).cloned();
+                lazy.regex = known.or_else(|| crate::spec::regex(&lazy.pred.test).ok().map(Arc::new));
+                if let Some(regex) = &lazy.regex {
+                    self.regexes.insert(key, regex.clone());
+                }
+                lazy.guard = literals::required(pattern, flags).map(|all| self.guard(lazy.pred.slot, &all));
+            }
+            Test::Text(pattern) => lazy.glob = Some(Glob::new(pattern)),
+            _ => {}
+        }
+        self.program.lazies.push(lazy);
+        Placed::Lazy(self.program.lazies.len() as u32 - 1)
+    }
+
+    /// A group that is hit if the slot holds one of `literals`.
+    fn guard(&mut self, slot: usize, literals: &[String]) -> u32 {
+        let mut numbers = Vec::with_capacity(literals.len());
+        for literal in literals {
+            self.builders[slot].add_contains(self.indexed, literal);
+            numbers.push(self.number(share_of_substring(literal.len())));
+        }
+        self.group(numbers)
+    }
+
+    fn group(&mut self, mut numbers: Vec<u32>) -> u32 {
+        numbers.sort_unstable();
+        numbers.dedup();
+        if let Some(group) = self.groups.get(&numbers) {
+            return *group;
+        }
+        let group = self.group_shares.len() as u32;
+        let mut share = 0.0;
+        for number in &numbers {
+            self.pred_groups[*number as usize].push(group);
+            share += self.shares[*number as usize];
+        }
+        self.group_shares.push(f64::min(share, 1.0));
+        self.groups.insert(numbers, group);
+        group
+    }
+
+    /// The rarest sign without which `step` cannot be true.
+    fn wake(&self, step: &Step) -> Wake {
+        match step {
+            Step::Group(group) => Wake::Groups(vec![*group], self.group_shares[*group as usize]),
+            Step::Lazy(lazy) => {
+                let lazy = &self.program.lazies[*lazy as usize];
+                match lazy.guard {
+                    Some(group) => Wake::Groups(vec![group], self.group_shares[group as usize]),
+                    None if lazy.true_of_nothing() => Wake::Always,
+                    None => Wake::Slot(lazy.pred.slot),
+                }
+            }
+            Step::Not(_) | Step::Const(_) => Wake::Always,
+            Step::And(steps) => (steps.iter().map(|s| self.wake(s)))
+                .min_by(|a, b| a.share().total_cmp(&b.share()))
+                .unwrap_or(Wake::Always),
+            Step::Or(steps) | Step::AtLeast(_, steps) => self.wake_any(steps),
+        }
+    }
+
+    fn wake_any(&self, steps: &[Step]) -> Wake {
+        let (mut all, mut total) = (Vec::new(), 0.0);
+        for step in steps {
+            match self.wake(step) {
+                Wake::Groups(groups, share) => {
+                    all.extend(groups);
+                    total += share;
+                }
+                Wake::Slot(slot) if steps.len() == 1 => return Wake::Slot(slot),
+                Wake::Slot(_) | Wake::Always => return Wake::Always,
+            }
+        }
+        all.sort_unstable();
+        all.dedup();
+        Wake::Groups(all, f64::min(total, 1.0))
+    }
+
+    /// Appends the code of `step`, back to front, and returns where it begins.
+    fn emit(&mut self, step: &Step, yes: u32, no: u32) -> u32 {
+        let ask = match step {
+            Step::Const(true) => return yes,
+            Step::Const(false) => return no,
+            Step::Not(step) => return self.emit(step, no, yes),
+            Step::And(steps) => return self.emit_chain(steps, true, yes, no),
+            Step::Or(steps) => return self.emit_chain(steps, false, yes, no),
+            Step::Group(group) => Ask::Group(*group),
+            Step::Lazy(lazy) => Ask::Lazy(*lazy),
+            Step::AtLeast(n, steps) => {
+                let entries: Vec<u32> = steps.iter().map(|s| self.emit(s, YES, NO)).collect();
+                Ask::AtLeast(u32::try_from(*n).unwrap_or(u32::MAX), entries.into())
+            }
+        };
+        self.program.code.push(Op { ask, yes, no });
+        self.program.code.len() as u32 - 1
+    }
+
+    /// `and` (or `or`) of several steps: the answer that decides most often is asked for first, what
+    /// costs most last.
+    fn emit_chain(&mut self, steps: &[Step], and: bool, yes: u32, no: u32) -> u32 {
+        let mut order: Vec<&Step> = steps.iter().collect();
+        order.sort_by(|a, b| {
+            let rank = |step: &Step| {
+                let share = self.wake(step).share();
+                (cost(step), if and { share } else { 1.0 - share })
+            };
+            let (a, b) = (rank(a), rank(b));
+            a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
+        });
+        let (mut yes_to, mut no_to) = (yes, no);
+        for step in order.iter().rev() {
+            let entry = self.emit(step, yes_to, no_to);
+            if and { yes_to = entry } else { no_to = entry }
+        }
+        if and { yes_to } else { no_to }
+    }
+}
+
+/// How dear a step is to ask, in rough classes.
+fn cost(step: &Step) -> u32 {
+    match step {
+        Step::Group(_) | Step::Const(_) => 0,
+        Step::Lazy(_) => 3,
+        Step::Not(step) => cost(step),
+        Step::And(steps) | Step::Or(steps) | Step::AtLeast(_, steps) => {
+            1 + steps.iter().map(cost).max().unwrap_or(0)
+        }
+    }
+}
+
+/// Fields that say what an event is: their values come in most events of a class.
+const COMMON_FIELDS: [&str; 9] = [
+    "eventid",
+    "channel",
+    "providername",
+    "eventtype",
+    "initiated",
+    "logontype",
+    "level",
+    "type",
+    "eventsource",
+];
+
+/// In which share of events a pattern is expected to hold; only its order of size matters.
+fn share(pattern: &Pattern, slot: &Slot) -> f64 {
+    if matches!(slot, Slot::Fields(names) if names.iter().any(|n| COMMON_FIELDS.contains(&n.as_str()))) {
+        return 0.3;
+    }
+    let longest = pattern.parts.iter().map(|p| if let Part::Text(t) = p { t.len() } else { 0 }).max();
+    match (pattern.parts.as_slice(), longest.unwrap_or(0)) {
+        ([Part::Text(_)], 0..4) => 0.1,
+        ([Part::Text(_)], _) => 0.01,
+        ([Part::Text(_), Part::Any] | [Part::Any, Part::Text(_)], 0..5) => 0.5,
+        ([Part::Text(_), Part::Any] | [Part::Any, Part::Text(_)], 5..8) => 0.05,
+        ([Part::Text(_), Part::Any] | [Part::Any, Part::Text(_)], _) => 0.01,
+        (_, len) => share_of_substring(len),
+    }
+}
+
+fn share_of_substring(len: usize) -> f64 {
+    match len {
+        0 | 1 => 0.6,
+        2 => 0.3,
+        3 => 0.1,
+        4 => 0.04,
+        5 => 0.02,
+        6..8 => 0.008,
+        8..12 => 0.002,
+        _ => 0.0005,
+    }
+}

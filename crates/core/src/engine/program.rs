@@ -1,0 +1,130 @@
+//! The compiled form of one class: tables that [`super::run`] walks.
+
+use super::glob::Glob;
+use super::index::Index;
+use crate::plan::Pred;
+use crate::rule::Test;
+use foldhash::fast::FixedState;
+use regex::Regex;
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// All rules of one class.
+#[derive(Debug, Default)]
+pub struct Program {
+    /// Normal field name → slots that take its values.
+    pub names: HashMap<Box<str>, Vec<u32>, FixedState>,
+    /// The slot that takes all texts, if keywords are asked for.
+    pub texts: Option<u32>,
+    /// Per slot.
+    pub slots: Vec<SlotProgram>,
+    /// Predicate → groups it makes true.
+    pub pred_groups: Lists,
+    /// Group → rules that it wakes.
+    pub group_rules: Lists,
+    /// Number of groups.
+    pub groups: usize,
+    /// Rules that nothing wakes: looked at for every event.
+    pub always: Vec<u32>,
+    /// Comparisons that are made only when a rule asks.
+    pub lazies: Vec<Lazy>,
+    /// Jump code of all rules.
+    pub code: Vec<Op>,
+    /// The rules, in the order of the rule set.
+    pub rules: Vec<RuleProgram>,
+}
+
+/// One source of values.
+#[derive(Debug, Default)]
+pub struct SlotProgram {
+    /// Text predicates.
+    pub index: Index,
+    /// What `index` verifies with.
+    pub globs: Vec<Glob>,
+    /// Rules that are woken if the slot has any value.
+    pub wakes: Vec<u32>,
+}
+
+/// One rule in one view.
+#[derive(Debug)]
+pub struct RuleProgram {
+    /// Index into the rule set.
+    pub rule: u32,
+    /// Index into the class's views.
+    pub view: u32,
+    /// Where its code begins; [`YES`] or [`NO`] if it has none.
+    pub entry: u32,
+}
+
+/// Jump target: the rule matches.
+pub const YES: u32 = u32::MAX;
+/// Jump target: it does not.
+pub const NO: u32 = u32::MAX - 1;
+
+/// One step of a rule: a question and where to go on either answer.
+#[derive(Debug, Clone)]
+pub struct Op {
+    pub ask: Ask,
+    pub yes: u32,
+    pub no: u32,
+}
+
+/// A question about the event.
+#[derive(Debug, Clone)]
+pub enum Ask {
+    /// Is one of the group's predicates true?
+    Group(u32),
+    /// Index into [`Program::lazies`].
+    Lazy(u32),
+    /// Are at least so many of these pieces of code true?
+    AtLeast(u32, Arc<[u32]>),
+}
+
+/// A comparison that is not indexed.
+#[derive(Debug)]
+pub struct Lazy {
+    /// What and where.
+    pub pred: Pred,
+    /// For [`Test::Regex`].
+    pub regex: Option<Arc<Regex>>,
+    /// For [`Test::Text`] without any literal.
+    pub glob: Option<Glob>,
+    /// Group without which it cannot be true.
+    pub guard: Option<u32>,
+}
+
+impl Lazy {
+    /// Whether the comparison can be true of an event that lacks the field.
+    pub fn true_of_nothing(&self) -> bool {
+        matches!(self.pred.test, Test::Null | Test::Exists(false))
+    }
+}
+
+/// Lists of numbers, one after the other in one allocation.
+#[derive(Debug, Default)]
+pub struct Lists {
+    starts: Vec<u32>,
+    items: Vec<u32>,
+}
+
+impl Lists {
+    /// Packs `lists`.
+    pub fn new(lists: &[Vec<u32>]) -> Lists {
+        let mut packed = Lists { starts: Vec::with_capacity(lists.len() + 1), items: Vec::new() };
+        packed.starts.push(0);
+        for list in lists {
+            packed.items.extend_from_slice(list);
+            packed.starts.push(packed.items.len() as u32);
+        }
+        packed
+    }
+
+    /// The list at `index`.
+    pub fn get(&self, index: u32) -> &[u32] {
+        let index = index as usize;
+        match (self.starts.get(index), self.starts.get(index + 1)) {
+            (Some(start), Some(end)) => &self.items[*start as usize..*end as usize],
+            _ => &[],
+        }
+    }
+}

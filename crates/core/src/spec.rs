@@ -1,1 +1,0 @@
-//! The meaning of Sigma values, written out from the specification.
