@@ -1,6 +1,12 @@
 //! `cargo xtask`: the project's chores, in Rust so that they run wherever the project builds.
 
 mod corpora;
+mod demo;
+mod estate;
+mod test;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
@@ -14,6 +20,10 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
+    Demo(demo::Arguments),
+    /// Run everything that CI runs: format, lints, documentation, tests
+    Test,
+    Estate(estate::Arguments),
     /// Corpora of real events, for measuring
     #[command(subcommand)]
     Corpora(Corpora),
@@ -24,8 +34,24 @@ enum Corpora {
     Rows(corpora::Rows),
 }
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     match Arguments::parse().task {
-        Task::Corpora(Corpora::Rows(arguments)) => corpora::rows(&arguments),
+        Task::Demo(arguments) => demo::run(&arguments),
+        Task::Test => test::run(),
+        Task::Estate(arguments) => estate::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Task::Corpora(Corpora::Rows(arguments)) => corpora::rows(&arguments).map(|()| ExitCode::SUCCESS),
     }
+}
+
+/// The repository's root.
+fn root() -> PathBuf {
+    let here = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
+    here.parent().map_or_else(|| here.clone(), PathBuf::from)
+}
+
+/// The cargo that runs this.
+fn cargo() -> std::process::Command {
+    let mut command = std::process::Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root());
+    command
 }
