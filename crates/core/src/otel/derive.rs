@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 /// One computation. Where a source field is missing, nothing is added.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Derive {
     /// A number in hexadecimal (`0x19f4`) as decimal text.
     Decimal(FromInto),

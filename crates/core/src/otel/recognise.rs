@@ -235,8 +235,11 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
     if found.program.is_empty() {
         found.program = writer(record).unwrap_or("").into();
     }
-    let facility = record.attributes_number.iter().find(|(name, _)| name == "facility");
-    found.facility = found.facility.or(facility.map(|(_, number)| *number as u8));
+    // A number in SigNoz; text in `otel_logs`, which has only text attributes.
+    let number = record.attributes_number.iter().find(|(name, _)| name == "facility");
+    let facility = number.map(|(_, number)| *number as u8);
+    let facility = facility.or_else(|| record.attribute("facility").and_then(|text| text.parse().ok()));
+    found.facility = found.facility.or(facility);
     found.path = record.attribute("log.file.path").unwrap_or("").into();
     let name = record.attribute("log.file.name").or_else(|| record.attribute("log.file.path"));
     found.file = name.and_then(|name| name.rsplit(['/', '\\']).next()).unwrap_or("").into();
