@@ -7,6 +7,7 @@ pub mod events;
 pub mod keep;
 pub mod outbox;
 pub mod pipeline;
+pub mod rows;
 pub mod rules;
 pub mod signoz;
 pub mod store;

@@ -7,3 +7,16 @@ mod event;
 pub use event::{ClassId, Event, FieldName};
 mod taxonomy;
 pub use taxonomy::{Class, Taxonomy, View, normal_name};
+
+mod auditd;
+mod class;
+mod derive;
+mod file;
+mod journald;
+mod json;
+mod line;
+mod recognise;
+mod syscalls;
+mod syslog;
+mod web;
+mod windows;

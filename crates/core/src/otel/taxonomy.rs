@@ -1,6 +1,13 @@
 //! The map from Sigma's log sources and fields to OpenTelemetry, read from `taxonomy/`.
+//!
+//! A file of `taxonomy/` speaks of *channels* (Windows events: channel and event id tell what it
+//! is) or of *sources* (everything else: conditions tell). Both end as classes; the format is
+//! described at the top of `taxonomy/windows.yaml` and `taxonomy/linux.yaml`.
 
+use super::class::{Channels, Source};
+use super::derive::Derive;
 use super::event::{ClassId, Event};
+use super::file;
 use super::record::LogRecord;
 use crate::problem::Problem;
 use crate::rule::LogSource;
@@ -19,7 +26,11 @@ pub struct View {
 impl View {
     /// The native names under which a rule of this log source finds `field`.
     pub fn native<'s>(&'s self, field: &'s str) -> Vec<&'s str> {
-        match self.fields.get(field) {
+        let names = self.fields.get(field).or_else(|| {
+            let wanted = normal_name(field);
+            self.fields.iter().find(|(name, _)| normal_name(name) == wanted).map(|(_, names)| names)
+        });
+        match names {
             Some(names) => names.iter().map(String::as_str).collect(),
             None => vec![field],
         }
@@ -40,18 +51,48 @@ pub struct Class {
 pub struct Taxonomy {
     /// All classes; a [`ClassId`] is an index into this.
     pub classes: Vec<Class>,
+    /// What is computed for the events of each class, by [`ClassId`].
+    pub(super) derive: Vec<Vec<Derive>>,
+    pub(super) channels: Channels,
+    /// In the order in which they are tried.
+    pub(super) sources: Vec<Source>,
 }
+
+/// The shipped files, in the order in which their sources are tried.
+const BUILTIN: &[(&str, &str)] = &[
+    ("taxonomy/windows.yaml", include_str!("../../../../taxonomy/windows.yaml")),
+    ("taxonomy/linux.yaml", include_str!("../../../../taxonomy/linux.yaml")),
+    ("taxonomy/web.yaml", include_str!("../../../../taxonomy/web.yaml")),
+    ("taxonomy/cloud.yaml", include_str!("../../../../taxonomy/cloud.yaml")),
+    ("taxonomy/application.yaml", include_str!("../../../../taxonomy/application.yaml")),
+];
 
 impl Taxonomy {
     /// The mapping that ships with the product (`taxonomy/*.yaml`, compiled in).
     pub fn builtin() -> Result<Taxonomy, Problem> {
-        todo!()
+        Taxonomy::from_files(BUILTIN)
+    }
+
+    /// Reads `(path, YAML text)` pairs; `path` is only used to name what is wrong.
+    pub fn from_files(files: &[(&str, &str)]) -> Result<Taxonomy, Problem> {
+        let mut taxonomy = Taxonomy::default();
+        for (path, text) in files {
+            file::read(path, text, &mut taxonomy)?;
+        }
+        Ok(taxonomy)
     }
 
     /// Decodes `record` into `event` and says what it is. Total: any bytes in, an event out.
     pub fn recognise<'a>(&self, record: &'a LogRecord<'a>, event: &mut Event<'a>) {
         event.clear();
-        let _ = (record, ClassId(0));
+        super::recognise::recognise(self, record, event);
+    }
+
+    /// Adds a class and gives its id.
+    pub(super) fn add(&mut self, class: Class, derive: Vec<Derive>) -> ClassId {
+        self.classes.push(class);
+        self.derive.push(derive);
+        ClassId((self.classes.len() - 1) as u16)
     }
 }
 

@@ -302,3 +302,48 @@ pub enum Part {
 
 /// The characters that `|windash` takes for one another.
 pub const DASHES: [char; 5] = ['-', '/', '\u{2013}', '\u{2014}', '\u{2015}'];
+
+impl fmt::Display for Test {
+    /// The comparison as people read it, such as `= *\\cmd.exe`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Test::Text(pattern) => write!(f, "= {pattern}"),
+            Test::Regex { pattern, flags } => write!(f, "=~ /{pattern}/{flags}"),
+            Test::Cidr(network) => write!(f, "in {network}"),
+            Test::Number(order, bound) => {
+                let sign = match order {
+                    Order::Gt => ">",
+                    Order::Gte => ">=",
+                    Order::Lt => "<",
+                    Order::Lte => "<=",
+                };
+                write!(f, "{sign} {bound}")
+            }
+            Test::Exists(true) => f.write_str("exists"),
+            Test::Exists(false) => f.write_str("does not exist"),
+            Test::Null => f.write_str("is null"),
+            Test::FieldRef { field, place, .. } => match place {
+                Place::Whole => write!(f, "= field {field}"),
+                Place::Anywhere => write!(f, "contains field {field}"),
+                Place::Start => write!(f, "starts with field {field}"),
+                Place::End => write!(f, "ends with field {field}"),
+            },
+            Test::TimePart(part, wanted) => write!(f, "{part:?} = {wanted}"),
+        }
+    }
+}
+
+impl fmt::Display for Pattern {
+    /// With `*` and `?` for the wildcards, `-` for any dash, and literal ones escaped.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for part in &self.parts {
+            match part {
+                Part::Text(text) => f.write_str(&text.replace('*', "\\*").replace('?', "\\?"))?,
+                Part::Any => f.write_str("*")?,
+                Part::One => f.write_str("?")?,
+                Part::Dash => f.write_str("-")?,
+            }
+        }
+        if self.cased { f.write_str(" (letter case counts)") } else { Ok(()) }
+    }
+}

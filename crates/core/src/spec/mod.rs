@@ -17,8 +17,9 @@ pub use pattern::matches;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// Upper bound of a compiled regular expression, bytes; a rule beyond it is rejected.
-const REGEX_BYTES_MAX: usize = 1 << 20;
+/// Upper bound of a compiled regular expression, bytes; a rule beyond it is rejected. Classes such as
+/// `\w` are large in Unicode: SigmaHQ has `\w{1,64}`.
+const REGEX_BYTES_MAX: usize = 10 << 20;
 
 /// Compiles the expression of a [`Test::Regex`]. The error says what the `regex` crate rejects.
 pub fn regex(test: &Test) -> Result<regex::Regex, String> {

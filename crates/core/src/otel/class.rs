@@ -1,0 +1,181 @@
+//! How an event finds its class.
+
+use super::event::{ClassId, Event};
+use super::record::LogRecord;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+
+/// What the decoder found besides fields; conditions may ask for it.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Found<'a> {
+    pub format: Format,
+    /// Program that wrote the line (`sshd`), as syslog or journald names it; else the container or
+    /// service.
+    pub program: Cow<'a, str>,
+    /// Syslog facility, 0 to 23.
+    pub facility: Option<u8>,
+    /// Base name of the log file (`auth.log`), and its whole path where that is known.
+    pub file: Cow<'a, str>,
+    pub path: Cow<'a, str>,
+    /// Host that the text itself names.
+    pub host: Cow<'a, str>,
+}
+
+/// Form of a record, as far as it was recognised.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Hash, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Format {
+    /// One auditd record.
+    Audit,
+    /// A line with a syslog header, syslog attributes, or a journald entry.
+    Syslog,
+    /// A line of a web server's access log.
+    Access,
+    /// A JSON document, or attributes without a body.
+    Json,
+    /// Any other text.
+    #[default]
+    Text,
+}
+
+/// Conditions that must all hold. Values may begin or end with `*`, and letter case does not
+/// count; any value of a list may fit.
+#[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct When {
+    /// See [`Format`].
+    pub format: Vec<Format>,
+    /// Program names.
+    pub program: Vec<String>,
+    /// Base name or path of the log file.
+    pub file: Vec<String>,
+    /// Syslog facilities by number.
+    pub facility: Vec<u8>,
+    /// Fields of the event.
+    pub field: BTreeMap<String, Vec<String>>,
+    /// Text attributes of the record.
+    pub attribute: BTreeMap<String, Vec<String>>,
+    /// Resource attributes.
+    pub resource: BTreeMap<String, Vec<String>>,
+}
+
+impl When {
+    /// Whether everything holds for this record.
+    pub fn holds(&self, found: &Found<'_>, record: &LogRecord<'_>, event: &Event<'_>) -> bool {
+        (self.format.is_empty() || self.format.contains(&found.format))
+            && (self.program.is_empty() || any(&self.program, &found.program))
+            && (self.file.is_empty() || any(&self.file, &found.file) || any(&self.file, &found.path))
+            && (self.facility.is_empty() || found.facility.is_some_and(|f| self.facility.contains(&f)))
+            && fields_hold(&self.field, event)
+            && texts_hold(&self.attribute, |name| record.attribute(name))
+            && texts_hold(&self.resource, |name| record.resource(name))
+    }
+}
+
+/// Whether each named field has one of the wanted values.
+fn fields_hold(wanted: &BTreeMap<String, Vec<String>>, event: &Event<'_>) -> bool {
+    wanted.iter().all(|(name, values)| {
+        let of_name = event.fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name));
+        of_name.into_iter().any(|(_, value)| value.text().is_some_and(|text| any(values, &text)))
+    })
+}
+
+fn texts_hold<'r>(wanted: &BTreeMap<String, Vec<String>>, get: impl Fn(&str) -> Option<&'r str>) -> bool {
+    wanted.iter().all(|(name, values)| get(name).is_some_and(|text| any(values, text)))
+}
+
+/// Whether `text` fits one of `patterns`.
+pub(super) fn any(patterns: &[String], text: &str) -> bool {
+    patterns.iter().any(|pattern| fits(pattern, text))
+}
+
+fn fits(pattern: &str, text: &str) -> bool {
+    let (open_start, pattern) = pattern.strip_prefix('*').map_or((false, pattern), |rest| (true, rest));
+    let (open_end, pattern) = pattern.strip_suffix('*').map_or((false, pattern), |rest| (true, rest));
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    if pattern.len() > text.len() {
+        return false;
+    }
+    let starts = || text[..pattern.len()].eq_ignore_ascii_case(pattern);
+    let ends = || text[text.len() - pattern.len()..].eq_ignore_ascii_case(pattern);
+    match (open_start, open_end) {
+        (false, false) => text.eq_ignore_ascii_case(pattern),
+        (false, true) => starts(),
+        (true, false) => ends(),
+        (true, true) => {
+            pattern.is_empty() || text.windows(pattern.len()).any(|part| part.eq_ignore_ascii_case(pattern))
+        }
+    }
+}
+
+/// A class that is chosen by conditions.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Source {
+    pub when: When,
+    pub class: ClassId,
+}
+
+/// Classes of Windows events, by channel and event id.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Channels {
+    /// Folded channel name → number of the channel.
+    pub names: HashMap<String, u16>,
+    /// Provider → channel, for events whose channel is not told.
+    pub providers: HashMap<String, String>,
+    /// By channel: the class of its events without a category.
+    pub services: Vec<ClassId>,
+    pub events: HashMap<(u16, u32), Slot>,
+    /// Any other channel.
+    pub other: Option<ClassId>,
+}
+
+/// The classes of one channel and event id. Which one it is may depend on fields: bit *i* of the
+/// index into `classes` is set if condition *i* holds.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub(super) struct Slot {
+    pub conditions: Vec<BTreeMap<String, Vec<String>>>,
+    pub classes: Vec<ClassId>,
+}
+
+impl Channels {
+    /// The class of an event of this channel and event id.
+    pub fn class(&self, channel: &str, provider: &str, event_id: u32, event: &Event<'_>) -> Option<ClassId> {
+        let channel = match channel {
+            "" => self.providers.get(&provider.to_ascii_lowercase()).map_or("", String::as_str),
+            channel => channel,
+        };
+        // Agents write the channel in its usual spelling, which is stored beside the folded one.
+        let number = self.names.get(channel).or_else(|| self.names.get(&channel.to_ascii_lowercase()));
+        let Some(&number) = number else {
+            return self.other;
+        };
+        let Some(slot) = self.events.get(&(number, event_id)) else {
+            return Some(self.services[usize::from(number)]);
+        };
+        let mut index = 0;
+        for (bit, condition) in slot.conditions.iter().enumerate() {
+            index |= usize::from(fields_hold(condition, event)) << bit;
+        }
+        Some(slot.classes[index])
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn patterns_are_exact_or_open_at_an_end() {
+        for (pattern, text, is_fit) in [
+            ("auth.log", "AUTH.log", true),
+            ("auth.log*", "auth.log.1", true),
+            ("*.amazonaws.com", "s3.amazonaws.com", true),
+            ("*", "", true),
+            ("*b*", "abc", true),
+            ("ab", "abc", false),
+            ("abc*", "ab", false),
+        ] {
+            assert_eq!(fits(pattern, text), is_fit, "{pattern} {text}");
+        }
+    }
+}

@@ -1,0 +1,246 @@
+//! Reading one file of `taxonomy/`.
+
+use super::class::{Slot, Source, When};
+use super::derive::Derive;
+use super::event::ClassId;
+use super::taxonomy::{Class, Taxonomy, View};
+use crate::problem::Problem;
+use crate::rule::LogSource;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+
+/// Sigma field → native names.
+type Fields = BTreeMap<String, Vec<String>>;
+
+/// Version of the file format that this code reads.
+const VERSION: u32 = 1;
+
+/// Conditional categories of one event id; each doubles the number of classes.
+const CONDITIONS_MAX: usize = 4;
+
+/// A file as it is written.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct File {
+    version: u32,
+    channels: Option<ChannelSection>,
+    #[serde(default)]
+    sources: Vec<SourceEntry>,
+}
+
+/// Windows events.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ChannelSection {
+    product: String,
+    /// Whether events of channels that are not listed are of this product.
+    #[serde(default)]
+    other_channels: bool,
+    /// For all views.
+    #[serde(default)]
+    fields: Fields,
+    #[serde(default)]
+    providers: BTreeMap<String, String>,
+    services: BTreeMap<String, Service>,
+    #[serde(default)]
+    categories: BTreeMap<String, Vec<Category>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Service {
+    channels: Vec<String>,
+    #[serde(default)]
+    fields: Fields,
+}
+
+/// Some event ids of a service's channels.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Category {
+    service: String,
+    event_id: Vec<u32>,
+    /// Field → values; the category applies where all fit.
+    #[serde(default)]
+    when: BTreeMap<String, Vec<String>>,
+    #[serde(default)]
+    fields: Fields,
+    #[serde(default)]
+    derive: Vec<Derive>,
+}
+
+/// Anything else.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SourceEntry {
+    class: String,
+    when: When,
+    views: Vec<ViewEntry>,
+    /// For all views.
+    #[serde(default)]
+    fields: Fields,
+    #[serde(default)]
+    derive: Vec<Derive>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ViewEntry {
+    product: Option<String>,
+    category: Option<String>,
+    service: Option<String>,
+    #[serde(default)]
+    fields: Fields,
+}
+
+/// Reads `text` into `taxonomy`.
+pub(super) fn read(path: &str, text: &str, taxonomy: &mut Taxonomy) -> Result<(), Problem> {
+    let file: File = serde_saphyr::from_str(text).map_err(|error| {
+        let line = error.location().map_or(0, |place| place.line() as usize);
+        let message = error.without_snippet().to_string();
+        problem(path, line, message.lines().next().unwrap_or_default())
+    })?;
+    if file.version != VERSION {
+        let message = format!("version {} is not known, this program reads version {VERSION}", file.version);
+        return Err(problem(path, 0, &message));
+    }
+    if let Some(section) = file.channels {
+        add_channels(path, section, taxonomy)?;
+    }
+    for entry in file.sources {
+        let views = entry.views.into_iter().map(|view| View {
+            logsource: LogSource { product: view.product, category: view.category, service: view.service },
+            fields: merged(&entry.fields, &view.fields),
+        });
+        let class = Class { name: entry.class, views: views.collect() };
+        let class = taxonomy.add(class, entry.derive);
+        taxonomy.sources.push(Source { when: entry.when, class });
+    }
+    Ok(())
+}
+
+fn problem(path: &str, line: usize, message: &str) -> Problem {
+    Problem { path: path.into(), line, subject: String::new(), message: message.into(), hint: None }
+}
+
+/// `special` over `general`.
+fn merged(general: &Fields, special: &Fields) -> Fields {
+    let mut fields = general.clone();
+    fields.extend(special.clone());
+    fields
+}
+
+fn add_channels(path: &str, section: ChannelSection, taxonomy: &mut Taxonomy) -> Result<(), Problem> {
+    let product = |service: Option<&str>, category: Option<&str>, fields: Fields| View {
+        logsource: LogSource {
+            product: Some(section.product.clone()),
+            category: category.map(str::to_owned),
+            service: service.map(str::to_owned),
+        },
+        fields,
+    };
+    if section.other_channels {
+        let view = product(None, None, section.fields.clone());
+        let class = Class { name: section.product.clone(), views: vec![view] };
+        taxonomy.channels.other = Some(taxonomy.add(class, vec![]));
+    }
+    // Several services may share a channel, so views are collected by channel first.
+    let mut channels: BTreeMap<&str, Vec<View>> = BTreeMap::new();
+    for (name, service) in &section.services {
+        for channel in &service.channels {
+            let fields = merged(&section.fields, &service.fields);
+            channels.entry(channel).or_default().push(product(Some(name), None, fields));
+        }
+    }
+    for (channel, views) in channels {
+        let service = views[0].logsource.service.clone().unwrap_or_default();
+        let name = format!("{}/{service}", section.product);
+        let class = taxonomy.add(Class { name: name.clone(), views: views.clone() }, vec![]);
+        let number = taxonomy.channels.services.len() as u16;
+        taxonomy.channels.services.push(class);
+        taxonomy.channels.names.insert(channel.to_owned(), number);
+        taxonomy.channels.names.insert(channel.to_ascii_lowercase(), number);
+        let here = section.services.iter().filter(|(_, s)| s.channels.iter().any(|c| c == channel));
+        let services: Vec<&String> = here.map(|(name, _)| name).collect();
+        for (event_id, categories) in categories_by_event(&section, &services) {
+            let slot = slot(path, &section, &format!("{name}/{event_id}"), &views, &categories, taxonomy)?;
+            taxonomy.channels.events.insert((number, event_id), slot);
+        }
+    }
+    for (category, entry) in section.categories.iter().flat_map(|(n, list)| list.iter().map(move |e| (n, e)))
+    {
+        if !section.services.contains_key(&entry.service) {
+            let message = format!("category {category} names the unknown service {}", entry.service);
+            return Err(problem(path, 0, &message));
+        }
+    }
+    let providers = section.providers.into_iter().map(|(name, channel)| (name.to_ascii_lowercase(), channel));
+    taxonomy.channels.providers.extend(providers);
+    Ok(())
+}
+
+type Named<'s> = (&'s str, &'s Category);
+
+fn categories_by_event<'s>(
+    section: &'s ChannelSection,
+    services: &[&String],
+) -> BTreeMap<u32, Vec<Named<'s>>> {
+    let mut events: BTreeMap<u32, Vec<Named<'s>>> = BTreeMap::new();
+    for (name, entries) in &section.categories {
+        for entry in entries.iter().filter(|entry| services.contains(&&entry.service)) {
+            for id in &entry.event_id {
+                events.entry(*id).or_default().push((name, entry));
+            }
+        }
+    }
+    events
+}
+
+/// One class for each combination of the conditions of `categories`.
+fn slot(
+    path: &str,
+    section: &ChannelSection,
+    name: &str,
+    services: &[View],
+    categories: &[Named<'_>],
+    taxonomy: &mut Taxonomy,
+) -> Result<Slot, Problem> {
+    let conditions: Vec<_> = categories
+        .iter()
+        .filter(|(_, entry)| !entry.when.is_empty())
+        .map(|(_, entry)| entry.when.clone())
+        .collect();
+    if conditions.len() > CONDITIONS_MAX {
+        let message = format!("{name} has more than {CONDITIONS_MAX} categories with conditions");
+        return Err(problem(path, 0, &message));
+    }
+    let mut classes: Vec<ClassId> = vec![];
+    for combination in 0..1_usize << conditions.len() {
+        let mut views = services.to_vec();
+        let mut derive: Vec<Derive> = vec![];
+        let mut bit = 0;
+        for (category, entry) in categories {
+            let is_conditional = !entry.when.is_empty();
+            let applies = !is_conditional || combination & (1 << bit) != 0;
+            bit += usize::from(is_conditional);
+            if !applies {
+                continue;
+            }
+            views.push(View {
+                logsource: LogSource {
+                    product: Some(section.product.clone()),
+                    category: Some((*category).to_owned()),
+                    service: None,
+                },
+                fields: merged(&section.fields, &entry.fields),
+            });
+            derive.extend(entry.derive.iter().filter(|d| !derive.contains(d)).cloned().collect::<Vec<_>>());
+        }
+        let name = match combination {
+            0 => name.to_owned(),
+            _ => format!("{name}#{combination}"),
+        };
+        classes.push(taxonomy.add(Class { name, views }, derive));
+    }
+    Ok(Slot { conditions, classes })
+}

@@ -1,0 +1,338 @@
+//! JSON text as a flat list of leaves, read in one pass without building a tree.
+//!
+//! Objects become path prefixes joined with dots, lists become the same field several times. Text
+//! without escapes is borrowed from the body. Prefixes are stored once, so that a reader which
+//! only wants the last part of a name (Windows `event_data`) allocates nothing per field.
+//!
+//! It does not say what the document is: that is the business of `windows`, `journald` and the
+//! taxonomy.
+
+use crate::value::Value;
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
+use std::borrow::Cow;
+use std::fmt;
+
+/// Objects nested deeper than this stay JSON text.
+pub(super) const DEPTH_MAX: usize = 32;
+/// More leaves than this are not read; hostile documents only.
+pub(super) const LEAVES_MAX: usize = 2000;
+
+/// One scalar of a document.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Leaf<'a> {
+    /// Index into [`Flat::prefixes`]: where it stands.
+    pub prefix: usize,
+    /// Its own key; a list's elements all carry the list's key.
+    pub key: Cow<'a, str>,
+    pub value: Value<'a>,
+}
+
+/// A flattened document, or several read into one (body and attributes).
+#[derive(Debug, Default)]
+pub(super) struct Flat<'a> {
+    /// Dotted paths of the objects; the first is the root, `""`.
+    pub prefixes: Vec<String>,
+    pub leaves: Vec<Leaf<'a>>,
+}
+
+impl<'a> Flat<'a> {
+    /// Reads `text` below `path` (`""` for the root). What was read before an error stays; the
+    /// error says what was wrong and at which byte.
+    pub fn read(&mut self, path: &str, text: &'a str) -> Result<(), String> {
+        let root = self.prefix(0, "");
+        let at = if path.is_empty() { root } else { self.prefix(root, path) };
+        let mut json = serde_json::Deserializer::from_str(text);
+        let seed = Node { flat: self, parent: at, key: None, depth: 0 };
+        seed.deserialize(&mut json).and_then(|()| json.end()).map_err(|error| fault(text, &error))
+    }
+
+    /// Adds one value under a dotted path, such as an attribute's name.
+    pub fn push_path(&mut self, path: Cow<'a, str>, value: Value<'a>) {
+        if self.leaves.len() >= LEAVES_MAX {
+            return;
+        }
+        let root = self.prefix(0, "");
+        let (prefix, key) = match path.rfind('.') {
+            Some(dot) if dot > 0 && dot + 1 < path.len() => {
+                let prefix = self.prefix(root, &path[..dot]);
+                (prefix, tail(path, dot + 1))
+            }
+            _ => (root, path),
+        };
+        self.leaves.push(Leaf { prefix, key, value });
+    }
+
+    /// The whole dotted name of a leaf.
+    pub fn name(&self, leaf: &Leaf<'a>) -> Cow<'a, str> {
+        join(&self.prefixes[leaf.prefix], leaf.key.clone())
+    }
+
+    /// The first value directly at the root under `key`.
+    pub fn root(&self, key: &str) -> Option<&Value<'a>> {
+        self.leaves.iter().find(|leaf| leaf.prefix == 0 && leaf.key == key).map(|leaf| &leaf.value)
+    }
+
+    /// The first value at `prefix` under `key`.
+    pub fn at(&self, prefix: &str, key: &str) -> Option<&Value<'a>> {
+        let found = |leaf: &&Leaf<'_>| leaf.key == key && self.prefixes[leaf.prefix] == prefix;
+        self.leaves.iter().find(found).map(|leaf| &leaf.value)
+    }
+
+    /// Whether any leaf stands at `prefix` or below it.
+    pub fn has_prefix(&self, prefix: &str) -> bool {
+        let below =
+            |p: &String| p.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+        self.prefixes.iter().any(below)
+    }
+
+    /// Index of the prefix `parent.key`, added where it is new. Only the latest few are searched:
+    /// a repeated prefix costs a little memory and nothing else.
+    fn prefix(&mut self, parent: usize, key: &str) -> usize {
+        if self.prefixes.is_empty() {
+            self.prefixes.push(String::new());
+        }
+        if parent == 0 && key.is_empty() {
+            return 0;
+        }
+        let above = &self.prefixes[parent];
+        let is_same = |path: &String| match above.as_str() {
+            "" => path == key,
+            above => path.strip_prefix(above).and_then(|rest| rest.strip_prefix('.')) == Some(key),
+        };
+        let recent = self.prefixes.len().saturating_sub(16);
+        if let Some(found) = self.prefixes[recent..].iter().position(is_same) {
+            return recent + found;
+        }
+        let path = if above.is_empty() { key.to_owned() } else { format!("{above}.{key}") };
+        self.prefixes.push(path);
+        self.prefixes.len() - 1
+    }
+}
+
+/// `prefix.key`, borrowed where there is no prefix.
+pub(super) fn join<'a>(prefix: &str, key: Cow<'a, str>) -> Cow<'a, str> {
+    if prefix.is_empty() { key } else { Cow::Owned(format!("{prefix}.{key}")) }
+}
+
+/// The part of `text` from byte `from`, still borrowed where `text` was.
+pub(super) fn tail(text: Cow<'_, str>, from: usize) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(&text[from..]),
+        Cow::Owned(text) => Cow::Owned(text[from..].to_owned()),
+    }
+}
+
+/// What was wrong with `text`, with the byte at which reading stopped.
+fn fault(text: &str, error: &serde_json::Error) -> String {
+    let lines_before = text.split_inclusive('\n').take(error.line().saturating_sub(1));
+    let offset = match error.is_eof() {
+        true => text.len(),
+        false => lines_before.map(str::len).sum::<usize>() + error.column().saturating_sub(1),
+    };
+    let what = error.to_string();
+    let what = what.split(" at line ").next().unwrap_or("not JSON");
+    format!("broken JSON at byte {offset}: {what}")
+}
+
+/// Reads one value below `parent`; `key` is absent for the document itself.
+struct Node<'f, 'a> {
+    flat: &'f mut Flat<'a>,
+    parent: usize,
+    key: Option<Cow<'a, str>>,
+    depth: usize,
+}
+
+impl<'a> Node<'_, 'a> {
+    fn leaf<E: Error>(self, value: Value<'a>) -> Result<(), E> {
+        if self.flat.leaves.len() >= LEAVES_MAX {
+            return Err(E::custom(format_args!("more than {LEAVES_MAX} fields")));
+        }
+        // A document that is a bare scalar or list has no key of its own.
+        let key = self.key.unwrap_or(Cow::Borrowed("value"));
+        self.flat.leaves.push(Leaf { prefix: self.parent, key, value });
+        Ok(())
+    }
+}
+
+impl<'a> DeserializeSeed<'a> for Node<'_, 'a> {
+    type Value = ();
+
+    fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<(), D::Error> {
+        if self.depth < DEPTH_MAX {
+            return json.deserialize_any(self);
+        }
+        // Skipping a value does not recurse, so no depth can exhaust the stack.
+        let rest: &'a RawValue = serde::Deserialize::deserialize(json)?;
+        self.leaf(Value::from(rest.get()))
+    }
+}
+
+impl<'a> Visitor<'a> for Node<'_, 'a> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<(), E> {
+        self.leaf(Value::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<(), E> {
+        self.leaf(Value::Int(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<(), E> {
+        // Beyond i64 the decimal text is what a rule could compare with.
+        let value = i64::try_from(value).map_or_else(|_| Value::from(value.to_string()), Value::Int);
+        self.leaf(value)
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<(), E> {
+        self.leaf(Value::Float(value))
+    }
+
+    fn visit_borrowed_str<E: Error>(self, value: &'a str) -> Result<(), E> {
+        self.leaf(Value::from(value))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
+        self.leaf(Value::from(value.to_owned()))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(), E> {
+        self.leaf(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
+        let Node { flat, parent, key, depth } = self;
+        loop {
+            let element = Node { flat: &mut *flat, parent, key: key.clone(), depth: depth + 1 };
+            if list.next_element_seed(element)?.is_none() {
+                return Ok(());
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
+        let Node { flat, parent, key, depth } = self;
+        let here = match &key {
+            Some(key) => flat.prefix(parent, key),
+            None => parent,
+        };
+        if flat.prefixes.len() > LEAVES_MAX {
+            return Err(A::Error::custom(format_args!("more than {LEAVES_MAX} objects")));
+        }
+        while let Some(key) = map.next_key_seed(Key)? {
+            let (here, key) = match key.rfind('.') {
+                // `winlog.channel` as one key and as two are the same.
+                Some(dot) if here == 0 && dot > 0 && dot + 1 < key.len() => {
+                    (flat.prefix(0, &key[..dot]), tail(key, dot + 1))
+                }
+                _ => (here, key),
+            };
+            map.next_value_seed(Node { flat: &mut *flat, parent: here, key: Some(key), depth: depth + 1 })?;
+        }
+        Ok(())
+    }
+}
+
+/// An object's key, borrowed where it has no escapes.
+struct Key;
+
+impl<'a> DeserializeSeed<'a> for Key {
+    type Value = Cow<'a, str>;
+
+    fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<Cow<'a, str>, D::Error> {
+        json.deserialize_str(self)
+    }
+}
+
+impl<'a> Visitor<'a> for Key {
+    type Value = Cow<'a, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_borrowed_str<E: Error>(self, key: &'a str) -> Result<Cow<'a, str>, E> {
+        Ok(Cow::Borrowed(key))
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<Cow<'a, str>, E> {
+        Ok(Cow::Owned(key.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn flat(text: &str) -> (Vec<(String, String)>, Option<String>) {
+        let mut flat = Flat::default();
+        let fault = flat.read("", text).err();
+        let text = |leaf: &Leaf<'_>| leaf.value.text().map_or("null".into(), Cow::into_owned);
+        let leaves = flat.leaves.iter().map(|leaf| (flat.name(leaf).into_owned(), text(leaf))).collect();
+        (leaves, fault)
+    }
+
+    fn named(text: &str) -> String {
+        let (leaves, fault) = flat(text);
+        let leaves: Vec<_> = leaves.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        format!("{}{}", leaves.join(" "), fault.map(|f| format!(" !{f}")).unwrap_or_default())
+    }
+
+    #[test]
+    fn objects_become_dotted_names_and_lists_repeat() {
+        assert_eq!(named(r#"{"a":{"b":1,"c":[true,"x"]},"d":null}"#), "a.b=1 a.c=true a.c=x d=null");
+        assert_eq!(named(r#"{"l":[{"k":"1"},{"k":"2"}]}"#), "l.k=1 l.k=2");
+        assert_eq!(named(r#"{"event_data":{"data":[{"":"v"}]}}"#), "event_data.data.=v");
+        assert_eq!(named(r#"[{"a":1},2]"#), "a=1 value=2");
+    }
+
+    #[test]
+    fn a_dotted_key_equals_nested_keys() {
+        let mut document = Flat::default();
+        document.read("", r#"{"winlog.event_data.A":"1","winlog":{"event_data":{"B":"2"}}}"#).unwrap();
+        assert_eq!(document.at("winlog.event_data", "A"), Some(&Value::from("1")));
+        assert_eq!(document.at("winlog.event_data", "B"), Some(&Value::from("2")));
+    }
+
+    #[test]
+    fn text_without_escapes_is_borrowed() {
+        let mut document = Flat::default();
+        document.read("", r#"{"a":"plain","b":"x\u003cy"}"#).unwrap();
+        assert!(matches!(&document.leaves[0].value, Value::Str(Cow::Borrowed("plain"))));
+        assert!(matches!(&document.leaves[1].value, Value::Str(Cow::Owned(s)) if s == "x<y"));
+    }
+
+    #[test]
+    fn broken_json_keeps_what_was_read_and_says_where() {
+        assert_eq!(
+            named(r#"{"a":"1","b":{"c":"2","d":"#),
+            "a=1 b.c=2 !broken JSON at byte 26: EOF while parsing a value"
+        );
+        assert_eq!(named("{\"a\":1}\n x"), "a=1 !broken JSON at byte 9: trailing characters");
+    }
+
+    #[test]
+    fn depth_and_number_of_fields_are_bounded() {
+        let deep = format!("{}1{}", r#"{"a":"#.repeat(5000), "}".repeat(5000));
+        let (leaves, fault) = flat(&deep);
+        assert_eq!((leaves.len(), fault), (1, None));
+        assert!(leaves[0].1.starts_with(r#"{"a":{"a""#));
+        let wide = format!("[{}1]", "1,".repeat(3000));
+        let (leaves, fault) = flat(&wide);
+        assert_eq!(leaves.len(), LEAVES_MAX);
+        assert!(fault.unwrap().ends_with("more than 2000 fields"));
+    }
+
+    #[test]
+    fn numbers_keep_their_value() {
+        assert_eq!(
+            named(r#"{"k":-9214364837600034816,"u":18446744073709551615,"f":1.5}"#),
+            "k=-9214364837600034816 u=18446744073709551615 f=1.5"
+        );
+    }
+}

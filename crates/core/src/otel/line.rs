@@ -1,0 +1,114 @@
+//! One line or message of text: which of the known forms it has.
+
+use super::class::{Format, Found};
+use super::event::{Event, FieldName};
+use super::json::Flat;
+use super::windows::{self, Identity};
+use super::{auditd, syslog, web};
+use crate::value::Value;
+use std::borrow::Cow;
+
+/// What a text turned out to be. The fields are in the event already.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Read<'t> {
+    Windows(Identity<'t>),
+    Other(Found<'t>),
+}
+
+/// Reads `text` into `event`.
+pub(super) fn read<'t>(text: &'t str, event: &mut Event<'t>) -> Read<'t> {
+    if let Some(at) = windows::find_xml(text)
+        && let Some(identity) = windows::from_xml(&text[at..], event)
+    {
+        return Read::Windows(identity);
+    }
+    let header = syslog::parse(text);
+    let message = header.map_or(text, |line| line.message);
+    let mut found = match header {
+        Some(line) => Found {
+            format: Format::Syslog,
+            program: line.program.into(),
+            facility: line.facility,
+            host: line.host.into(),
+            ..Found::default()
+        },
+        None => Found::default(),
+    };
+    if let Some(node) = auditd::decode(message, event) {
+        found.format = Format::Audit;
+        if !node.is_empty() {
+            found.host = node.into();
+        }
+    } else if web::decode(message, event) {
+        found.format = Format::Access;
+    } else if message.starts_with('{') {
+        // A program that logs JSON through syslog. Text that only begins like JSON stays text.
+        let mut flat = Flat::default();
+        if flat.read("", message).is_ok() {
+            push_leaves(&mut flat, event);
+        }
+    }
+    if !text.is_empty() {
+        event.texts.push(Cow::Borrowed(text));
+    }
+    Read::Other(found)
+}
+
+/// [`read`], for text that may not live as long as the record.
+pub(super) fn read_cow<'a>(text: Cow<'a, str>, event: &mut Event<'a>) -> Read<'a> {
+    let text = match text {
+        Cow::Borrowed(text) => return read(text, event),
+        Cow::Owned(text) => text,
+    };
+    let mut own = Event::default();
+    let read = owned_read(read(&text, &mut own));
+    for (name, value) in own.fields {
+        let name: FieldName<'a> = owned(name);
+        event.fields.push((name, owned_value(value)));
+    }
+    event.texts.extend(own.texts.into_iter().map(owned));
+    event.fault = event.fault.take().or(own.fault);
+    read
+}
+
+/// Moves all leaves of a document into the event, under their whole names.
+pub(super) fn push_leaves<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) {
+    for leaf in std::mem::take(&mut flat.leaves) {
+        let name = flat.name(&leaf);
+        event.fields.push((name, leaf.value));
+    }
+}
+
+fn owned<'b>(text: Cow<'_, str>) -> Cow<'b, str> {
+    Cow::Owned(text.into_owned())
+}
+
+fn owned_value<'b>(value: Value<'_>) -> Value<'b> {
+    match value {
+        Value::Str(text) => Value::Str(owned(text)),
+        Value::Int(number) => Value::Int(number),
+        Value::Float(number) => Value::Float(number),
+        Value::Bool(truth) => Value::Bool(truth),
+        Value::Null => Value::Null,
+    }
+}
+
+fn owned_read<'b>(read: Read<'_>) -> Read<'b> {
+    match read {
+        Read::Windows(id) => Read::Windows(Identity {
+            channel: owned(id.channel),
+            provider: owned(id.provider),
+            event_id: id.event_id,
+            computer: owned(id.computer),
+            has_data: id.has_data,
+        }),
+        Read::Other(found) => Read::Other(Found {
+            format: found.format,
+            program: owned(found.program),
+            facility: found.facility,
+            file: owned(found.file),
+            path: owned(found.path),
+            host: owned(found.host),
+        }),
+    }
+}

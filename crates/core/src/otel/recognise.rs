@@ -1,0 +1,281 @@
+//! What a record is: from text, attributes and resource to fields, host and class.
+
+use super::class::{Format, Found};
+use super::event::{ClassId, Event};
+use super::json::Flat;
+use super::line::{self, Read};
+use super::record::LogRecord;
+use super::taxonomy::Taxonomy;
+use super::windows::{self, Identity};
+use super::{derive, journald, syslog};
+use crate::value::Value;
+use std::borrow::Cow;
+
+/// Longest part of a body that is read, bytes. Real events end far below; ClickHouse rows do not.
+pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
+
+/// Decodes `record` into the empty `event`.
+pub(super) fn recognise<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, event: &mut Event<'a>) {
+    let body = body(record, event);
+    let read = match body.bytes().find(|b| !b.is_ascii_whitespace()) {
+        Some(b'{' | b'[') => json_body(body, event),
+        Some(_) if !has_windows_attributes(record) => line::read(body, event),
+        _ => attribute_body(record, body, event),
+    };
+    match read {
+        Read::Windows(identity) => windows_event(taxonomy, record, identity, event),
+        Read::Other(found) => other(taxonomy, record, found, event),
+    }
+    if let Some(ClassId(class)) = event.class
+        && let Some(steps) = taxonomy.derive.get(usize::from(class))
+    {
+        derive::apply(steps, event);
+    }
+}
+
+/// The record's text: its body, else the original that a receiver kept beside it; cut at
+/// [`BODY_BYTES_MAX`].
+fn body<'a>(record: &'a LogRecord<'a>, event: &mut Event<'a>) -> &'a str {
+    let body = match record.body.as_ref() {
+        "" => record.attribute("log.record.original").unwrap_or(""),
+        body => body,
+    };
+    if body.len() <= BODY_BYTES_MAX {
+        return body;
+    }
+    let mut end = BODY_BYTES_MAX;
+    while !body.is_char_boundary(end) {
+        end -= 1;
+    }
+    event.fault = Some(format!("body of {} bytes is read up to byte {end}", body.len()));
+    &body[..end]
+}
+
+/// Root keys under which wrappers keep the line that a program wrote.
+const MESSAGE_KEYS: [&str; 5] = ["message", "MESSAGE", "log", "msg", "SyslogMessage"];
+
+fn json_body<'a>(body: &'a str, event: &mut Event<'a>) -> Read<'a> {
+    let mut flat = Flat::default();
+    if let Err(fault) = flat.read("", body) {
+        event.fault.get_or_insert(fault);
+        event.texts.push(Cow::Borrowed(body));
+    }
+    if let Some(identity) = windows::from_flat(&mut flat, event) {
+        return Read::Windows(identity);
+    }
+    if let Some(entry) = journald::decode(&mut flat) {
+        return journal_entry(entry, &mut flat, event);
+    }
+    if let Some(text) = wrapped_line(&flat) {
+        match line::read_cow(text, event) {
+            Read::Windows(identity) => return Read::Windows(identity),
+            Read::Other(found) => {
+                flat.leaves.retain(|leaf| leaf.prefix != 0 || !MESSAGE_KEYS.contains(&leaf.key.as_ref()));
+                line::push_leaves(&mut flat, event);
+                return Read::Other(found);
+            }
+        }
+    }
+    line::push_leaves(&mut flat, event);
+    Read::Other(Found { format: Format::Json, ..Found::default() })
+}
+
+/// The line inside a document that is only its wrapping: Docker's `{"log":…,"stream":…}`, SigNoz's
+/// JSON mode `{"message":…}`, any document whose message is an XML event.
+fn wrapped_line<'a>(flat: &Flat<'a>) -> Option<Cow<'a, str>> {
+    let text = |key: &str| match flat.root(key) {
+        Some(Value::Str(text)) if !text.is_empty() => Some(text.clone()),
+        _ => None,
+    };
+    let line = MESSAGE_KEYS.iter().find_map(|key| text(key))?;
+    let is_docker = flat.root("log").is_some() && flat.root("stream").is_some();
+    if is_docker {
+        return Some(match line {
+            Cow::Borrowed(line) => Cow::Borrowed(line.trim_end_matches('\n')),
+            Cow::Owned(line) => Cow::Owned(line.trim_end_matches('\n').to_owned()),
+        });
+    }
+    (flat.leaves.len() == 1 || windows::find_xml(&line).is_some()).then_some(line)
+}
+
+fn journal_entry<'a>(entry: journald::Entry<'a>, flat: &mut Flat<'a>, event: &mut Event<'a>) -> Read<'a> {
+    let message = match entry.audit_type.as_ref() {
+        "" => entry.message,
+        // The kernel's audit records stand in the journal without their header.
+        kind => {
+            let id = flat.root("_AUDIT_ID").and_then(Value::text).unwrap_or_default();
+            let fields = entry.message.strip_prefix(kind).unwrap_or(&entry.message);
+            Cow::Owned(format!("type={kind} msg=audit({id}): {}", fields.trim_start()))
+        }
+    };
+    let mut found = match line::read_cow(message, event) {
+        Read::Windows(identity) => return Read::Windows(identity),
+        Read::Other(found) => found,
+    };
+    if found.format == Format::Text {
+        found.format = Format::Syslog;
+    }
+    if found.program.is_empty() {
+        found.program = match entry.program {
+            Cow::Borrowed(program) => Cow::Borrowed(syslog::name(program)),
+            Cow::Owned(program) => Cow::Owned(syslog::name(&program).to_owned()),
+        };
+    }
+    found.facility = found.facility.or(entry.facility);
+    if !entry.host.is_empty() {
+        found.host = entry.host;
+    }
+    line::push_leaves(flat, event);
+    Read::Other(found)
+}
+
+/// Whether a pipeline or shipper put a Windows event into the attributes.
+fn has_windows_attributes(record: &LogRecord<'_>) -> bool {
+    ["channel", "Channel", "winlog.channel"].iter().any(|name| record.attribute(name).is_some())
+}
+
+/// A record whose content stands in its attributes.
+fn attribute_body<'a>(record: &'a LogRecord<'a>, body: &'a str, event: &mut Event<'a>) -> Read<'a> {
+    let mut flat = attributes(record);
+    if let Some(identity) = windows::from_flat(&mut flat, event) {
+        return Read::Windows(identity);
+    }
+    if body.is_empty()
+        && let Some(message) = record.attribute("message")
+    {
+        return line::read(message, event);
+    }
+    if !body.is_empty() {
+        return line::read(body, event);
+    }
+    line::push_leaves(&mut flat, event);
+    Read::Other(Found { format: Format::Json, ..Found::default() })
+}
+
+/// All attributes, flattened as a JSON body would be; JSON text among them is read.
+fn attributes<'a>(record: &'a LogRecord<'a>) -> Flat<'a> {
+    let mut flat = Flat::default();
+    for (name, value) in &record.attributes_string {
+        if is_metadata(name) {
+            continue;
+        }
+        let is_json = matches!(value.as_bytes().first(), Some(b'{' | b'['));
+        if !is_json || flat.read(name, value).is_err() {
+            flat.push_path(Cow::Borrowed(name), Value::from(value.as_ref()));
+        }
+    }
+    for (name, value) in &record.attributes_number {
+        if !is_metadata(name) {
+            flat.push_path(Cow::Borrowed(name), Value::Float(*value));
+        }
+    }
+    for (name, value) in &record.attributes_bool {
+        flat.push_path(Cow::Borrowed(name), Value::Bool(*value));
+    }
+    flat
+}
+
+/// Attributes that say how the record was collected or repeat the syslog header, not what happened.
+fn is_metadata(name: &str) -> bool {
+    name.starts_with("log.")
+        || matches!(
+            name,
+            "logtag"
+                | "time"
+                | "appname"
+                | "hostname"
+                | "proc_id"
+                | "msg_id"
+                | "priority"
+                | "facility"
+                | "facility_text"
+                | "structured_data"
+        )
+}
+
+/// Finishes a Windows event: what the JSON body lacks is taken from the original XML, if kept.
+fn windows_event<'a>(
+    taxonomy: &Taxonomy,
+    record: &'a LogRecord<'a>,
+    mut identity: Identity<'a>,
+    event: &mut Event<'a>,
+) {
+    if !identity.has_data
+        && let Some(original) = record.attribute("log.record.original")
+        && let Some(at) = windows::find_xml(original)
+    {
+        let mut from_xml = Event::default();
+        if let Some(better) = windows::from_xml(&original[at..], &mut from_xml)
+            && better.has_data
+        {
+            identity = better;
+            event.fields = from_xml.fields;
+        }
+    }
+    event.host = match identity.computer.is_empty() {
+        true => host(record, Cow::Borrowed("")),
+        false => identity.computer.clone(),
+    };
+    let Identity { channel, provider, event_id, .. } = &identity;
+    event.class = taxonomy.channels.class(channel, provider, *event_id, event);
+}
+
+/// Finishes anything else: what the text did not tell, attributes and resource may.
+fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a>, event: &mut Event<'a>) {
+    if let Some(program) = record.attribute("appname") {
+        found.program = Cow::Borrowed(syslog::name(program));
+        if found.format == Format::Text {
+            found.format = Format::Syslog;
+        }
+    }
+    if found.program.is_empty() {
+        found.program = writer(record).unwrap_or("").into();
+    }
+    let facility = record.attributes_number.iter().find(|(name, _)| name == "facility");
+    found.facility = found.facility.or(facility.map(|(_, number)| *number as u8));
+    found.path = record.attribute("log.file.path").unwrap_or("").into();
+    let name = record.attribute("log.file.name").or_else(|| record.attribute("log.file.path"));
+    found.file = name.and_then(|name| name.rsplit(['/', '\\']).next()).unwrap_or("").into();
+    if matches!(found.format, Format::Text | Format::Syslog) && event.fields.len() < super::json::LEAVES_MAX {
+        // What a parser of the pipeline took out of the line.
+        let mut flat = attributes(record);
+        flat.leaves.retain(|leaf| leaf.prefix != 0 || leaf.key != "message");
+        line::push_leaves(&mut flat, event);
+    }
+    let fits = taxonomy.sources.iter().find(|source| source.when.holds(&found, record, event));
+    event.class = fits.map(|source| source.class);
+    event.host = host(record, found.host);
+}
+
+/// Who wrote a line that has no syslog header, as far as the record tells.
+fn writer<'a>(record: &'a LogRecord<'a>) -> Option<&'a str> {
+    record
+        .attribute("syslog.identifier")
+        .or_else(|| record.attribute("source"))
+        .or_else(|| record.resource("k8s.container.name"))
+        .or_else(|| record.resource("container.name"))
+        .or_else(|| record.attribute("container_name"))
+        .or_else(|| record.resource("service.name"))
+}
+
+/// The host: the origin's name before the forwarder's. `own` is what the text itself says.
+fn host<'a>(record: &'a LogRecord<'a>, own: Cow<'a, str>) -> Cow<'a, str> {
+    let named = |name: Option<&'a str>| name.filter(|name| !name.is_empty());
+    if let Some(sender) = named(record.attribute("hostname")) {
+        return Cow::Borrowed(sender);
+    }
+    if !own.is_empty() {
+        return own;
+    }
+    let known = named(record.resource("host.name"))
+        .or_else(|| named(record.resource("k8s.node.name")))
+        .or_else(|| named(record.attribute("server.address")));
+    let first_of_fingerprint = || {
+        let first = record.resource_fingerprint.split(';').next().unwrap_or("");
+        first.split_once('=').filter(|(key, _)| *key != "hash").map_or("", |(_, value)| value)
+    };
+    Cow::Borrowed(known.unwrap_or_else(first_of_fingerprint))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,215 @@
+//! Windows events from flattened JSON bodies and attributes.
+//!
+//! The Collector's receiver has written four shapes of `event_data` (A a list of values, B and D a
+//! map, C `{"data":[{name: value}, …]}`); flattened, C differs from D by one level of the path,
+//! so one table of path prefixes reads all of them, together with the forms of other shippers.
+
+use super::super::event::Event;
+use super::super::json::{Flat, Leaf, join};
+use super::{Draft, Identity, Part};
+use crate::value::Value;
+use std::borrow::Cow;
+
+/// What an object of the document holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Role {
+    Root,
+    System,
+    EventId,
+    Provider,
+    Security,
+    Execution,
+    Correlation,
+    Rendering,
+    /// The event's own data. Where it is nested, the rest of the path from this byte on belongs to
+    /// the name.
+    Data(usize),
+    /// Data whose path carries no meaning (`UserData`, the list of shape C).
+    Leaves,
+    Ignored,
+    Other,
+}
+
+/// Decodes a flattened document into `event` if it is a Windows event, and takes its leaves.
+pub(in super::super) fn decode<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) -> Option<Identity<'a>> {
+    if !is_windows(flat) {
+        return None;
+    }
+    let roles: Vec<Role> = flat.prefixes.iter().map(|prefix| role(prefix)).collect();
+    let has_event_id =
+        flat.leaves.iter().any(|leaf| part(roles[leaf.prefix], &leaf.key) == Some(Part::EventId));
+    let has_list = flat.prefixes.iter().any(|prefix| prefix == "event_data.data");
+    let mut draft = Draft::new(event);
+    for leaf in std::mem::take(&mut flat.leaves) {
+        let role = roles[leaf.prefix];
+        if let Some(part) = part(role, &leaf.key) {
+            draft.system(part, leaf.value);
+            continue;
+        }
+        match role {
+            // Flattened without paths, `event_id.id` is just `id`.
+            Role::Root if leaf.key == "id" && !has_event_id => draft.system(Part::EventId, leaf.value),
+            Role::Root => root(&mut draft, leaf),
+            Role::Data(from) => data(&mut draft, &flat.prefixes[leaf.prefix][from..], leaf, has_list),
+            Role::Leaves => leaves(&mut draft, leaf),
+            Role::Other => {
+                let name = join(&flat.prefixes[leaf.prefix], leaf.key);
+                draft.event.push(name, leaf.value);
+            }
+            _ => {}
+        }
+    }
+    Some(draft.finish())
+}
+
+/// A channel and an event id make a Windows event. Nothing else does: other sources have `EventID`
+/// or `channel` alone.
+fn is_windows(flat: &Flat<'_>) -> bool {
+    let root = |keys: &[&str]| keys.iter().any(|key| flat.root(key).is_some());
+    let collector = root(&["channel"])
+        && (root(&["event_id"])
+            || flat.at("event_id", "id").is_some()
+            || (root(&["computer"]) && root(&["id", "record_id"])));
+    let flat_form = root(&["Channel", "SourceName", "ProviderName", "Provider_Name"])
+        && root(&["EventID", "EventId", "event_id"])
+        && root(&["Channel", "Hostname", "Computer", "ComputerName"]);
+    collector
+        || flat_form
+        || (flat.at("winlog", "channel").is_some() || flat.at("winlog", "event_id").is_some())
+        || flat.has_prefix("Event.System")
+}
+
+fn role(prefix: &str) -> Role {
+    let below =
+        |root: &str| prefix.strip_prefix(root).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+    match prefix {
+        "" => Role::Root,
+        "winlog" | "Event.System" => Role::System,
+        "event_id" | "Event.System.EventID" => Role::EventId,
+        "provider" | "Event.System.Provider.#attributes" => Role::Provider,
+        "security" | "winlog.user" | "Event.System.Security.#attributes" => Role::Security,
+        "execution" | "winlog.process" | "Event.System.Execution.#attributes" => Role::Execution,
+        "correlation" | "Event.System.Correlation.#attributes" => Role::Correlation,
+        "rendering_info" | "Event.RenderingInfo" => Role::Rendering,
+        "event_data.data" | "Event.EventData.Data" => Role::Leaves,
+        _ if prefix.contains("#attributes") => Role::Ignored,
+        _ if below("user_data") || below("winlog.user_data") || below("Event.UserData") => Role::Leaves,
+        _ => {
+            for root in ["event_data", "EventData", "winlog.event_data", "Event.EventData"] {
+                if below(root) {
+                    return Role::Data((root.len() + 1).min(prefix.len()));
+                }
+            }
+            if below("Event.System") || below("winlog") { Role::Ignored } else { Role::Other }
+        }
+    }
+}
+
+/// The part of the system section that stands under `key` in an object of this role.
+fn part(role: Role, key: &str) -> Option<Part> {
+    Some(match (role, key) {
+        (Role::Root | Role::System, _) => return system_part(role, key),
+        (Role::EventId, "id" | "#text") => Part::EventId,
+        (Role::EventId, "qualifiers") => Part::Named("EventID_Qualifiers"),
+        (Role::Provider, "name" | "Name") => Part::Provider,
+        (Role::Provider, "guid" | "Guid") => Part::Named("Provider_Guid"),
+        (Role::Provider, "event_source" | "EventSourceName") => Part::Named("Provider_EventSourceName"),
+        (Role::Security, "user_id" | "UserID" | "identifier") => Part::Named("Security_UserID"),
+        (Role::Security, "user_name") => Part::Named("Security_UserName"),
+        (Role::Execution, "process_id" | "ProcessID" | "pid") => Part::Named("Execution_ProcessID"),
+        (Role::Execution, "thread_id" | "ThreadID") => Part::Named("Execution_ThreadID"),
+        (Role::Correlation, "activity_id" | "ActivityID") => Part::Named("Correlation_ActivityID"),
+        (Role::Correlation, "related_activity_id" | "RelatedActivityID") => {
+            Part::Named("Correlation_RelatedActivityID")
+        }
+        (Role::Rendering, "message" | "Message") => Part::RenderedMessage,
+        _ => return None,
+    })
+}
+
+fn system_part(role: Role, key: &str) -> Option<Part> {
+    Some(match key {
+        "channel" | "Channel" => Part::Channel,
+        "computer" | "Computer" | "computer_name" | "ComputerName" | "Hostname" | "HostName" => {
+            Part::Computer
+        }
+        "event_id" | "EventID" | "EventId" => Part::EventId,
+        "level" | "Level" => Part::Level,
+        "keywords" | "Keywords" => Part::Keywords,
+        "message" | "Message" => Part::Message,
+        "provider_name" | "Provider_Name" | "ProviderName" | "SourceName" => Part::Provider,
+        "provider" | "Provider" if role == Role::Root => Part::Provider,
+        "provider_guid" | "ProviderGuid" => Part::Named("Provider_Guid"),
+        "record_id" | "EventRecordID" | "RecordNumber" => Part::Named("EventRecordID"),
+        "task" | "Task" => Part::Named("Task"),
+        "opcode" | "Opcode" | "OpcodeValue" => Part::Named("Opcode"),
+        "version" | "Version" => Part::Named("Version"),
+        "system_time" | "TimeCreated" => Part::Named("SystemTime"),
+        "activity_id" | "ActivityID" => Part::Named("Correlation_ActivityID"),
+        // NXLog: the process that logged, not the one the event is about, which is `ProcessId`.
+        "ProcessID" | "ExecutionProcessID" => Part::Named("Execution_ProcessID"),
+        "ThreadID" | "ExecutionThreadID" => Part::Named("Execution_ThreadID"),
+        "UserID" => Part::Named("Security_UserID"),
+        "binary_event_data" => Part::Named("Binary"),
+        _ => return None,
+    })
+}
+
+/// A root key that is not of the system section: the data of flat forms, or shape A.
+fn root<'a>(draft: &mut Draft<'_, 'a>, leaf: Leaf<'a>) {
+    match (&*leaf.key, leaf.value) {
+        ("event_data" | "StringInserts", value) => draft.anonymous(value),
+        ("user_data", Value::Str(text)) => go_map(draft, text),
+        (_, value) => draft.data(leaf.key, value),
+    }
+}
+
+fn data<'a>(draft: &mut Draft<'_, 'a>, path: &str, leaf: Leaf<'a>, has_list: bool) {
+    match &*leaf.key {
+        "" | "Data" if path.is_empty() => draft.anonymous(leaf.value),
+        // Beside the list of shape C these are `<Binary>` and the name of `<EventData>`.
+        "name" if has_list => {}
+        "binary" if path.is_empty() => draft.data(Cow::Borrowed("Binary"), leaf.value),
+        _ => draft.data(join(path, leaf.key), leaf.value),
+    }
+}
+
+fn leaves<'a>(draft: &mut Draft<'_, 'a>, leaf: Leaf<'a>) {
+    match (&*leaf.key, leaf.value) {
+        ("" | "#text", value) => draft.anonymous(value),
+        ("data", Value::Str(text)) if text.starts_with("map[") => go_map(draft, text),
+        (_, value) => draft.data(leaf.key, value),
+    }
+}
+
+/// Splits Go's printed form of a map, `map[Key:value Other:value]`: the Collector's converter has no
+/// case for the type and prints it. Ambiguous only where a value itself holds ` word:`.
+fn go_map<'a>(draft: &mut Draft<'_, 'a>, text: Cow<'a, str>) {
+    let Some(inner) = text.strip_prefix("map[").and_then(|rest| rest.strip_suffix(']')) else {
+        return draft.data(Cow::Borrowed("UserData"), Value::Str(text));
+    };
+    let mut starts = vec![];
+    let mut at = 0;
+    while at < inner.len() {
+        if let Some(length) = key_length(&inner[at..]) {
+            starts.push((at, at + length));
+        }
+        match inner[at..].find(' ') {
+            Some(blank) => at += blank + 1,
+            None => break,
+        }
+    }
+    for (i, (key, colon)) in starts.iter().enumerate() {
+        let end = starts.get(i + 1).map_or(inner.len(), |(next, _)| next - 1);
+        let (name, value) = (inner[*key..*colon].to_owned(), inner[colon + 1..end].to_owned());
+        draft.data(Cow::Owned(name), Value::from(value));
+    }
+}
+
+/// Length of an identifier that is followed by a colon.
+fn key_length(text: &str) -> Option<usize> {
+    let length = text.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
+    let is_key =
+        length > 0 && !text.as_bytes()[0].is_ascii_digit() && text.as_bytes().get(length) == Some(&b':');
+    is_key.then_some(length)
+}

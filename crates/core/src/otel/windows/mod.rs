@@ -1,0 +1,224 @@
+//! Windows events, whatever wrote them: the Collector's parsed bodies, raw XML, Winlogbeat, NXLog,
+//! fluent-bit, SigNoz pipelines that moved the body into attributes; Sysmon for Linux as well.
+//!
+//! All forms end in the same fields: the parts of `<System>` under the names that Sigma uses
+//! (`EventID`, `Channel`, `Provider_Name`, …), the event's data under its own names. Which log
+//! source that is, and what rules call the fields, is decided later by the taxonomy.
+
+mod json;
+mod xml;
+pub(super) use json::decode as from_flat;
+pub(super) use xml::{decode as from_xml, find as find_xml};
+
+use super::event::Event;
+use crate::value::Value;
+use std::borrow::Cow;
+
+/// What decides the class.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Identity<'a> {
+    pub channel: Cow<'a, str>,
+    pub provider: Cow<'a, str>,
+    pub event_id: u32,
+    pub computer: Cow<'a, str>,
+    /// Whether the event carried data of its own (`EventData`, `UserData`).
+    pub has_data: bool,
+}
+
+/// Parts of `<System>` and `<RenderingInfo>`, by what they are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    Channel,
+    Computer,
+    EventId,
+    Level,
+    Keywords,
+    Message,
+    RenderedMessage,
+    Provider,
+    /// Anything that is only passed on, under this name.
+    Named(&'static str),
+}
+
+/// A Windows event being put together.
+struct Draft<'e, 'a> {
+    event: &'e mut Event<'a>,
+    id: Identity<'a>,
+    level: Vec<Cow<'a, str>>,
+    keywords: Vec<Cow<'a, str>>,
+    message: Cow<'a, str>,
+    rendered: Cow<'a, str>,
+    anonymous: usize,
+}
+
+impl<'e, 'a> Draft<'e, 'a> {
+    fn new(event: &'e mut Event<'a>) -> Self {
+        Draft {
+            event,
+            id: Identity::default(),
+            level: vec![],
+            keywords: vec![],
+            message: Cow::Borrowed(""),
+            rendered: Cow::Borrowed(""),
+            anonymous: 0,
+        }
+    }
+
+    /// Takes a part of the system section.
+    fn system(&mut self, part: Part, value: Value<'a>) {
+        match part {
+            Part::Channel => set(&mut self.id.channel, value),
+            Part::Computer => set(&mut self.id.computer, value),
+            Part::Provider => set(&mut self.id.provider, value),
+            Part::Message => set(&mut self.message, value),
+            Part::RenderedMessage => set(&mut self.rendered, value),
+            Part::Level => self.level.extend(text(value)),
+            Part::Keywords => self.keywords.extend(text(value)),
+            Part::EventId => {
+                if let Some(number) = value.number()
+                    && (0.0..=f64::from(u32::MAX)).contains(&number)
+                {
+                    self.id.event_id = number as u32;
+                    self.event.push("EventID", Value::Int(number as i64));
+                }
+            }
+            Part::Named(name) => {
+                let has_text = value.text().is_some_and(|text| !text.is_empty());
+                if has_text && !name.is_empty() {
+                    self.event.push(name, value);
+                }
+            }
+        }
+    }
+
+    /// Takes a named value of the event's data. `param1`, `param2`, … are what newer Collectors
+    /// call data without a name, so they count as `Data` too.
+    fn data(&mut self, name: Cow<'a, str>, value: Value<'a>) {
+        self.id.has_data = true;
+        let number = name.strip_prefix("param").unwrap_or_default();
+        if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) {
+            self.event.push("Data", value.clone());
+        }
+        self.event.push(name, value);
+    }
+
+    /// Takes a value of the event's data that has no name: one of `Data`, and `paramN` by its place.
+    fn anonymous(&mut self, value: Value<'a>) {
+        self.id.has_data = true;
+        self.anonymous += 1;
+        self.event.push("Data", value.clone());
+        self.event.push(format!("param{}", self.anonymous), value);
+    }
+
+    /// Adds what is told by several parts together, and says what the event is.
+    fn finish(mut self) -> Identity<'a> {
+        if self.id.channel.is_empty() && self.id.provider.eq_ignore_ascii_case("Linux-Sysmon") {
+            self.id.channel = Cow::Borrowed("Linux-Sysmon/Operational");
+        }
+        for (name, value) in [
+            ("Channel", &self.id.channel),
+            ("Provider_Name", &self.id.provider),
+            ("Computer", &self.id.computer),
+        ] {
+            if !value.is_empty() {
+                self.event.push(name, value.clone());
+            }
+        }
+        let message = if self.rendered.is_empty() { self.message.clone() } else { self.rendered.clone() };
+        if !message.is_empty() {
+            self.event.push("Message", message);
+        }
+        self.push_keywords();
+        self.push_level();
+        self.id
+    }
+
+    /// Both spellings of each keyword: agents write the mask or its rendered name, rules either.
+    fn push_keywords(&mut self) {
+        for keyword in std::mem::take(&mut self.keywords) {
+            if let Some((_, mask)) = KEYWORDS.iter().find(|(name, _)| keyword.eq_ignore_ascii_case(name)) {
+                self.event.push("Keywords", format!("0x{mask:x}"));
+                self.event.push("Keywords", keyword);
+                continue;
+            }
+            match mask(&keyword) {
+                Some(mask) => {
+                    for (name, bit) in KEYWORDS {
+                        if mask & (bit & !RESERVED_KEYWORD) != 0 {
+                            self.event.push("Keywords", *name);
+                        }
+                    }
+                    self.event.push("Keywords", format!("0x{mask:x}"));
+                }
+                None => self.event.push("Keywords", keyword),
+            }
+        }
+    }
+
+    /// The level as number and as text. Windows renders level 0 (always logged) as
+    /// `Information`, so for audit events, which are all of level 0, both numbers count.
+    fn push_level(&mut self) {
+        let is_audit = self.event.fields.iter().any(|(name, value)| {
+            name == "Keywords" && value.text().is_some_and(|text| text.starts_with("Audit "))
+        });
+        for level in std::mem::take(&mut self.level) {
+            let known = LEVELS
+                .iter()
+                .find(|(number, name)| level.parse() == Ok(*number) || level.eq_ignore_ascii_case(name));
+            let Some((number, name)) = known else {
+                self.event.push("Level", level);
+                continue;
+            };
+            if *number == 0 || (*number == 4 && is_audit) {
+                self.event.push("Level", Value::Int(0));
+            }
+            if *number != 0 {
+                self.event.push("Level", Value::Int(*number));
+            } else {
+                self.event.push("Level", Value::Int(4));
+            }
+            self.event.push("Level", *name);
+        }
+    }
+}
+
+/// Rendered level names of the standard levels (winmeta.xml). Level 0 is rendered `Information`.
+const LEVELS: &[(i64, &str)] =
+    &[(1, "Critical"), (2, "Error"), (3, "Warning"), (4, "Information"), (5, "Verbose"), (0, "Information")];
+
+/// Bit 63 says only that the keywords are the event log's own.
+const RESERVED_KEYWORD: u64 = 0x8000_0000_0000_0000;
+
+/// Rendered names of the standard keywords (winmeta.xml).
+const KEYWORDS: &[(&str, u64)] = &[
+    ("Audit Success", 0x8020_0000_0000_0000),
+    ("Audit Failure", 0x8010_0000_0000_0000),
+    ("Classic", 0x0080_0000_0000_0000),
+];
+
+/// A keyword mask: hexadecimal, or NXLog's signed decimal.
+fn mask(keyword: &str) -> Option<u64> {
+    match keyword.strip_prefix("0x").or_else(|| keyword.strip_prefix("0X")) {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => keyword.parse::<i64>().ok().map(|number| number as u64),
+    }
+}
+
+/// Sets what is still empty: the first to say something wins.
+fn set<'a>(slot: &mut Cow<'a, str>, value: Value<'a>) {
+    if slot.is_empty()
+        && let Some(value) = text(value)
+    {
+        *slot = value;
+    }
+}
+
+fn text(value: Value<'_>) -> Option<Cow<'_, str>> {
+    match value {
+        Value::Str(text) => Some(text),
+        other => other.text().map(|text| Cow::Owned(text.into_owned())),
+    }
+}
+
+#[cfg(test)]
+mod tests;
