@@ -31,6 +31,8 @@ const VALUE_MAX: usize = 256;
 /// Longest log text and longest field value of a specimen, bytes.
 const BODY_MAX: usize = 2048;
 const FIELD_MAX: usize = 1024;
+/// Most tactics and most techniques of a rule; the richest of SigmaHQ's has six.
+const TAGS_MAX: usize = 32;
 /// How much of the logs before the first and after the last event the link shows, milliseconds.
 const LINK_MARGIN_MS: i64 = 60_000;
 
@@ -136,7 +138,7 @@ pub fn payload(notification: &Notification, settings: &PayloadSettings) -> Value
     let first_seen = time_ns(alert.first_seen_ns);
     let last_seen = time_ns(alert.last_seen_ns);
     let service = if origin.service.is_empty() { "unknown".to_owned() } else { value(&origin.service) };
-    let techniques = rule.techniques();
+    let techniques = techniques(alert);
     json!({
         "id": notification.id.to_string(),
         "fingerprint": alert.fingerprint,
@@ -161,7 +163,7 @@ pub fn payload(notification: &Notification, settings: &PayloadSettings) -> Value
         "users": values(&alert.users.values),
         "src_ips": values(&alert.src_ips.values),
         "labels": labels(alert, &techniques),
-        "mitre": {"tactics": tactics(alert), "techniques": values(&techniques)},
+        "mitre": {"tactics": tactics(alert), "techniques": techniques},
         "evidence": alert.evidence.iter().map(specimen).collect::<Vec<_>>(),
     })
 }
@@ -249,7 +251,7 @@ fn labels(alert: &OpenAlert, techniques: &[String]) -> Value {
         "container": value(&origin.container),
         "tactic": tactics.first().map_or("", String::as_str),
         "tactics": line(&tactics.join(","), FIELD_MAX),
-        "technique": techniques.first().map_or_else(String::new, |technique| value(technique)),
+        "technique": techniques.first().map_or("", String::as_str),
         "techniques": line(&techniques.join(","), FIELD_MAX),
         "tags": line(&rule.tags.join(","), FIELD_MAX),
     })
@@ -257,7 +259,22 @@ fn labels(alert: &OpenAlert, techniques: &[String]) -> Value {
 
 /// Tactics as ATT&CK writes them, with hyphens; older rules have underscores.
 fn tactics(alert: &OpenAlert) -> Vec<String> {
-    alert.rule.tactics().into_iter().map(|tactic| value(&tactic.replace('_', "-"))).collect()
+    distinct(alert.rule.tactics().into_iter().map(|tactic| tactic.replace('_', "-")))
+}
+
+fn techniques(alert: &OpenAlert) -> Vec<String> {
+    distinct(alert.rule.techniques().into_iter())
+}
+
+/// The first [`TAGS_MAX`] different ones, in the order of the rule.
+fn distinct(tags: impl Iterator<Item = String>) -> Vec<String> {
+    let mut out = Vec::new();
+    for tag in tags.map(|tag| value(&tag)) {
+        if out.len() < TAGS_MAX && !out.contains(&tag) {
+            out.push(tag);
+        }
+    }
+    out
 }
 
 /// One specimen. `attributes` does not come last: the dictionary's text in a workflow would end in
