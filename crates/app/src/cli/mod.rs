@@ -3,10 +3,12 @@
 pub mod check;
 pub mod config;
 mod output;
+pub mod output;
 pub mod rules;
 pub mod run;
 pub mod scan;
 
+use crate::config::Log;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -102,8 +104,16 @@ pub fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
-        Command::Scan(args) => scan::run(args),
-        Command::Rules(args) => rules::run(args),
+        Command::Scan(args) => {
+            start_log(&OFFLINE_LOG);
+            scan::run(&args).map_err(Failure::unusable)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Rules(args) => {
+            start_log(&OFFLINE_LOG);
+            let fine = rules::run(&args).map_err(Failure::unusable)?;
+            Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         Command::Config(command) => config::run(command),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "otel-log-ai", &mut std::io::stdout());
@@ -128,10 +138,14 @@ impl ConfigFile {
     }
 }
 
+/// The log of commands without a configuration.
+static OFFLINE_LOG: Log = Log { level: String::new(), json: false };
+
 /// Starts our own log on standard error.
-pub fn start_log(log: &crate::config::Log) {
+pub fn start_log(log: &Log) {
     // A bare level is for us; the libraries below then only warn.
     let filter = match log.level.parse::<tracing::Level>() {
+        Err(_) if log.level.is_empty() => EnvFilter::new("warn"),
         Ok(_) => EnvFilter::new(format!("warn,otel_log_ai={0},otel_log_ai_core={0}", log.level)),
         Err(_) => EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info")),
     };

@@ -13,7 +13,7 @@ use filter::Filter;
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::otel::Taxonomy;
 use otel_log_ai_core::problem::Problem;
-use otel_log_ai_core::rule::{self, Rule};
+use otel_log_ai_core::rule::{self, Rule, RuleInfo};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
@@ -38,12 +38,25 @@ pub struct Loaded {
     pub problems: Vec<Problem>,
 }
 
-/// Reads all rules that `config` names.
+/// Reads all rules below `paths`, for commands without a configuration. A path that does not exist
+/// is an error: it is what the user asked for.
+pub fn read(paths: &[PathBuf]) -> anyhow::Result<Loaded> {
+    if let Some(absent) = paths.iter().find(|path| !path.exists()) {
+        anyhow::bail!("{} does not exist", absent.display());
+    }
+    Ok(load_wanted(paths, |_| true))
+}
+
+/// Reads the rules that `config` names and wants.
 pub fn load(config: &config::Rules) -> Loaded {
-    let mut loaded = Loaded::default();
     let filter = Filter::new(config);
+    load_wanted(&config.paths, |info| filter.wants(info))
+}
+
+fn load_wanted(paths: &[PathBuf], wants: impl Fn(&RuleInfo) -> bool) -> Loaded {
+    let mut loaded = Loaded::default();
     let mut seen: HashMap<String, String> = HashMap::new();
-    for path in files(&config.paths, &mut loaded.problems) {
+    for path in files(paths, &mut loaded.problems) {
         let name = path.display().to_string();
         let text = match read(&path) {
             Ok(text) => text,
@@ -56,7 +69,7 @@ pub fn load(config: &config::Rules) -> Loaded {
         let (rules, problems) = rule::load(&name, &text);
         loaded.problems.extend(problems);
         for rule in rules {
-            if !filter.wants(&rule.info) {
+            if !wants(&rule.info) {
                 loaded.filtered += 1;
                 continue;
             }
