@@ -58,7 +58,7 @@ fn load_wanted(paths: &[PathBuf], wants: impl Fn(&RuleInfo) -> bool) -> Loaded {
     let mut seen: HashMap<String, String> = HashMap::new();
     for path in files(paths, &mut loaded.problems) {
         let name = path.display().to_string();
-        let text = match read(&path) {
+        let text = match read_file(&path) {
             Ok(text) => text,
             Err(message) => {
                 loaded.problems.push(problem(&name, "", message, None));
@@ -98,7 +98,7 @@ fn problem(path: &str, subject: &str, message: String, hint: Option<String>) -> 
     Problem { path: path.into(), line: 0, subject: subject.into(), message, hint }
 }
 
-fn read(path: &Path) -> Result<String, String> {
+fn read_file(path: &Path) -> Result<String, String> {
     let bytes = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?.len();
     if bytes > FILE_BYTES_MAX {
         return Err(format!(
