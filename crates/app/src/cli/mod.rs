@@ -2,7 +2,6 @@
 
 pub mod check;
 pub mod config;
-mod output;
 pub mod output;
 pub mod rules;
 pub mod run;

@@ -1,16 +1,13 @@
 //! `rules list|check|show`: what is loaded, and what was rejected and why.
 
-use super::{Failure, output};
-use crate::config;
-use crate::rules::Loaded;
+use super::output;
 use anyhow::{Result, bail};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use otel_log_ai_core::engine::Engine;
 use otel_log_ai_core::otel::Taxonomy;
-use otel_log_ai_core::rule::{Expr, Item, Rule, Status};
+use otel_log_ai_core::rule::{Expr, Item, Rule};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 
 /// Look at rules: what is loaded, what was rejected and why.
 #[derive(Debug, ClapArgs)]
@@ -52,15 +49,8 @@ enum Output {
     Table,
 }
 
-const ALL: [Status; 5] =
-    [Status::Deprecated, Status::Unsupported, Status::Experimental, Status::Test, Status::Stable];
-
-fn read(source: &Source) -> Loaded {
-    crate::rules::load(&config::Rules::all(&source.rules, &ALL))
-}
-
-/// Runs the command; exit code 1 if it found faults.
-pub fn run(args: Args) -> Result<ExitCode, Failure> {
+/// Runs the command; `false` if it found faults.
+pub fn run(args: &Args) -> Result<bool> {
     let mut out = BufWriter::new(io::stdout());
     let done = match &args.command {
         Command::List(source) => list(source, &mut out),
@@ -68,15 +58,13 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         Command::Show { rule, source } => show(rule, source, &mut out),
     };
     match done.and_then(|fine| Ok((fine, out.flush()?))) {
-        Ok((true, ())) => Ok(ExitCode::SUCCESS),
-        Ok((false, ())) => Ok(ExitCode::from(1)),
-        Err(error) if output::reader_left(&error) => Ok(ExitCode::SUCCESS),
-        Err(error) => Err(Failure::unusable(error)),
+        Err(error) if output::reader_left(&error) => Ok(true),
+        done => done.map(|(fine, ())| fine),
     }
 }
 
 fn list(source: &Source, out: &mut impl Write) -> Result<bool> {
-    let loaded = read(source);
+    let loaded = crate::rules::read(&source.rules)?;
     if source.output == Output::Ndjson {
         for rule in &loaded.rules {
             writeln!(out, "{}", serde_json::to_string(&*rule.info)?)?;
@@ -107,7 +95,7 @@ fn list(source: &Source, out: &mut impl Write) -> Result<bool> {
 }
 
 fn check(source: &Source, out: &mut impl Write) -> Result<bool> {
-    let loaded = read(source);
+    let loaded = crate::rules::read(&source.rules)?;
     let taxonomy = Taxonomy::builtin().map_err(|problem| anyhow::anyhow!("{problem}"))?;
     let count = loaded.rules.len();
     let unmet: Vec<&Rule> = loaded.rules.iter().filter(|rule| !rule.unmet.is_empty()).collect();
@@ -155,7 +143,7 @@ fn blind<'r>(rules: &'r [Rule], taxonomy: &Taxonomy) -> Vec<&'r Rule> {
 }
 
 fn show(wanted: &str, source: &Source, out: &mut impl Write) -> Result<bool> {
-    let loaded = read(source);
+    let loaded = crate::rules::read(&source.rules)?;
     let title = wanted.to_lowercase();
     let found = (loaded.rules.iter())
         .find(|rule| rule.info.id == wanted)

@@ -1,7 +1,7 @@
 //! `scan`: rules over rows from files, offline.
 
-use super::{Failure, output};
-use crate::{config, rows};
+use super::output;
+use crate::rows;
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -14,7 +14,6 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
 use std::path::PathBuf;
-use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 /// Evaluate rules on log rows from files or standard input.
@@ -74,21 +73,13 @@ fn inputs_and_rules(args: &Args) -> (Vec<PathBuf>, Vec<PathBuf>) {
     (inputs.into_iter().cloned().collect(), rules.into_iter().cloned().collect())
 }
 
-/// Rules marked as unsupported cannot work as they stand, and their authors say so.
-const USABLE: [Status; 4] = [Status::Deprecated, Status::Experimental, Status::Test, Status::Stable];
-
-/// Runs the command.
-pub fn run(args: Args) -> Result<ExitCode, Failure> {
-    super::start_log(&config::Log { level: "warn".into(), json: false });
-    scan(&args).map_err(Failure::unusable)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// An error means unusable input.
-fn scan(args: &Args) -> Result<()> {
+/// Runs the command. An error means unusable input: exit code 2.
+pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     let (files, rules) = inputs_and_rules(args);
-    let loaded = crate::rules::load(&config::Rules::all(&rules, &USABLE));
+    let mut loaded = crate::rules::read(&rules)?;
+    // Rules marked as unsupported cannot work as they stand, and their authors say so.
+    loaded.rules.retain(|rule| rule.info.status != Some(Status::Unsupported));
     for problem in &loaded.problems {
         tracing::warn!("{problem}");
     }

@@ -83,20 +83,6 @@ pub struct Rules {
     pub reload_interval: Duration,
 }
 
-impl Rules {
-    /// All rules below `paths` that have one of these statuses, unfiltered otherwise.
-    pub fn all(paths: &[PathBuf], status: &[Status]) -> Rules {
-        Rules {
-            paths: paths.to_vec(),
-            min_level: Level::Informational,
-            status: status.to_vec(),
-            include: Selection::default(),
-            exclude: Selection::default(),
-            reload_interval: Duration::ZERO,
-        }
-    }
-}
-
 /// Rules by id, tag or path.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Selection {
