@@ -144,7 +144,7 @@ impl<'e, 'a> Draft<'e, 'a> {
 
     /// Collectors before v0.76 drop the names of the data. Sysmon's rendered message has them all, a
     /// line each, and is not localised.
-    fn named_by_message(&mut self, message: &Cow<'a, str>) {
+    fn named_by_message(&mut self, message: &str) {
         for line in message.lines().skip(1) {
             let Some((name, value)) = line.split_once(':') else { continue };
             if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric()) {

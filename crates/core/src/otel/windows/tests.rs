@@ -157,6 +157,17 @@ fn user_data_is_an_object_or_gos_printed_map() {
 }
 
 #[test]
+fn gos_printed_map_is_split_at_its_sorted_keys() {
+    let text = r#"{"channel":"X","event_id":{"id":5858},"user_data":{"data":"map[Id:{0} Operation:Start A::B - C:D Abc:x \\\\h PossibleCause: User:H\\\\bob http://x]"}}"#;
+    let seen = body(text);
+    has(
+        &seen,
+        &["Id={0}", "Operation=Start A::B - C:D Abc:x \\\\h", "PossibleCause=", "User=H\\\\bob http://x"],
+    );
+    assert!(!seen.fields.iter().any(|field| field.starts_with("A=") || field.starts_with("Abc=")));
+}
+
+#[test]
 fn the_original_xml_helps_out_where_the_body_has_no_data() {
     let xml = "<Event><System><EventID>1102</EventID><Channel>Security</Channel><Computer>W</Computer></System>\
         <UserData><L><SubjectUserName>bob</SubjectUserName></L></UserData></Event>";
