@@ -5,7 +5,7 @@
 //! receiver knows by the id. Every attempt is put together anew from what is due: a payload never
 //! changes between attempts, but one that a newer word made superfluous is not sent any more.
 //!
-//! What a reply leads to is in [`policy`].
+//! What a reply leads to is in `policy`.
 
 mod pace;
 mod policy;
