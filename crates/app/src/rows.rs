@@ -13,6 +13,9 @@ mod otlp;
 
 /// Reads one line. The error says what is wrong with it, without the line itself.
 pub fn parse(line: &str) -> Result<Vec<LogRecord<'_>>, String> {
+    if !line.trim_start().starts_with('{') {
+        return Err("no JSON object".into());
+    }
     if otlp::is_request(line) {
         return otlp::records(line);
     }
@@ -208,7 +211,7 @@ mod tests {
 
     #[test]
     fn what_is_no_row_is_told() {
-        assert!(parse("nonsense").is_err_and(|e| e.starts_with("no JSON row: ")));
-        assert!(parse("[1]").is_err());
+        assert!(parse("{nonsense").is_err_and(|e| e.starts_with("no JSON row: ")));
+        assert_eq!(parse("[1]"), Err("no JSON object".into()));
     }
 }
