@@ -223,14 +223,15 @@ fn message(notification: &Notification) -> String {
 }
 
 /// The matched fields of a structured record, for its text begins with what is least telling; the
-/// text of any other.
+/// first line with a word in it of any other.
 fn headline(evidence: &Evidence) -> String {
     let text = evidence.excerpt.trim_start();
     if !evidence.fields.is_empty() && (text.is_empty() || text.starts_with(['{', '<'])) {
         let fields: Vec<_> = evidence.fields.iter().map(|(name, value)| format!("{name}={value}")).collect();
         return line(&fields.join(", "), MESSAGE_MAX);
     }
-    line(text.lines().next().unwrap_or_default(), MESSAGE_MAX)
+    let telling = text.lines().find(|line| line.contains(char::is_alphanumeric));
+    line(telling.unwrap_or_default(), MESSAGE_MAX)
 }
 
 /// Flat, the same keys for every alert, all values text: Keep fails on anything else.

@@ -5,7 +5,7 @@
 //! receiver knows by the id. Every attempt is put together anew from what is due: a payload never
 //! changes between attempts, but one that a newer word made superfluous is not sent any more.
 //!
-//! What a reply leads to is in [`policy`].
+//! What a reply leads to is in `policy`.
 
 mod pace;
 mod policy;
@@ -102,6 +102,8 @@ pub struct Outbox {
     pace: Pace,
     /// Largest request now, bytes; a 413 lowers it for good.
     bytes_max: usize,
+    /// The state file's last error, told once.
+    trouble: Option<String>,
     wake: Arc<Notify>,
     health: watch::Sender<Health>,
     counts: Arc<Counts>,
@@ -114,7 +116,7 @@ impl Outbox {
         let bytes_max = settings.batch_bytes;
         let (health, _) = watch::channel(Health::Delivering);
         let (wake, counts) = (Arc::default(), Arc::default());
-        Outbox { store, client, settings, pace, bytes_max, wake, health, counts }
+        Outbox { store, client, settings, pace, bytes_max, trouble: None, wake, health, counts }
     }
 
     /// To be notified after a commit that put something into the outbox.
@@ -193,7 +195,10 @@ impl Outbox {
             return Wait::Empty;
         }
         match self.deliver(batch, now_ms).await {
-            Ok(()) => Wait::None,
+            Ok(()) => {
+                self.trouble = None;
+                Wait::None
+            }
             Err(error) => self.store_failed(&error),
         }
     }
@@ -216,12 +221,20 @@ impl Outbox {
         let store = Arc::clone(&self.store);
         match tokio::task::spawn_blocking(move || work(&mut lock(&store))).await {
             Ok(result) => result,
-            Err(panic) => std::panic::resume_unwind(panic.into_panic()),
+            Err(error) => match error.try_into_panic() {
+                Ok(panic) => std::panic::resume_unwind(panic),
+                // The runtime is being shut down and will drop this future too.
+                Err(_) => std::future::pending().await,
+            },
         }
     }
 
-    fn store_failed(&self, error: &StoreError) -> Wait {
-        tracing::error!(%error, "the outbox cannot use the state file");
+    fn store_failed(&mut self, error: &StoreError) -> Wait {
+        let trouble = error.to_string();
+        if self.trouble.as_ref() != Some(&trouble) {
+            tracing::error!(%error, "the outbox cannot use the state file");
+            self.trouble = Some(trouble);
+        }
         Wait::Until(Instant::now() + self.settings.poll_interval)
     }
 

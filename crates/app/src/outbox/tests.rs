@@ -378,7 +378,7 @@ async fn a_rate_limit_is_waited_out_and_halves_the_rate() {
     pace.accepted(1);
     let now = Instant::now();
     let wait = pace.allowance(now).unwrap_err() - now;
-    assert!(wait > Duration::from_millis(400), "two a second, a little recovered: {wait:?}");
+    assert!(wait > Duration::from_millis(400), "{wait:?}");
 }
 
 #[tokio::test]
@@ -593,11 +593,7 @@ fn an_alert_under_suspicion_is_sent_alone_and_blocks_only_its_own() {
     let mut ready: Vec<_> = alerts(&["a", "bad", "b"]).iter().map(queued).collect();
     ready.push(queued(&item("bad", 2, 1, true)));
     ready[1].alone = true;
-    let prints = |batch: Vec<Queued>| batch.len();
-    let batch = select(ready.clone(), 10, 10_000);
-    assert_eq!(
-        batch.iter().map(|item| item.id.clone()).collect::<Vec<_>>(),
-        [ready[0].id.clone(), ready[2].id.clone()]
-    );
-    assert_eq!(prints(select(ready[1..].to_vec(), 10, 10_000)), 1);
+    let expected = [ready[0].clone(), ready[2].clone()];
+    assert_eq!(select(ready.clone(), 10, 10_000), expected);
+    assert_eq!(select(ready[1..].to_vec(), 10, 10_000).len(), 1);
 }

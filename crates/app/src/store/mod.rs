@@ -111,15 +111,14 @@ impl Store {
     pub fn open(settings: StoreSettings) -> Result<Store, StoreError> {
         let path = settings.path.clone();
         create_private(&path)?;
-        let connection = connect(&path).map_err(|error| StoreError::at(&path, error))?;
-        let mut store = Store { connection, settings };
-        schema::migrate(&mut store.connection, &path)?;
-        // After the check of the schema, or a newer version's file would be altered.
-        store
-            .connection
-            .execute_batch("PRAGMA incremental_vacuum")
-            .map_err(|error| StoreError::at(&path, error))?;
-        Ok(store)
+        let at = |error| StoreError::at(&path, error);
+        let mut connection = connect(&path).map_err(at)?;
+        // Nothing is written before it is known that the file is ours and whole.
+        schema::examine(&connection, &path)?;
+        claim(&connection).map_err(at)?;
+        schema::migrate(&mut connection).map_err(at)?;
+        connection.execute_batch("PRAGMA incremental_vacuum").map_err(at)?;
+        Ok(Store { connection, settings })
     }
 
     /// Reads what was stored.
@@ -255,23 +254,27 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-/// Connects and takes the file for this process alone.
+/// Connects. The exclusive mode comes before anything else: with it the write-ahead log needs no
+/// shared memory, and a lock once taken is held.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(LOCK_WAIT)?;
+    connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
+    Ok(connection)
+}
+
+/// Takes the file for this process alone.
 ///
 /// `synchronous = FULL` syncs the journal at every commit. With NORMAL a power cut could undo the
 /// last commits after their alerts had left: the rows would be read again, be counted in another
 /// grouping in time, and the receiver would be told something else than it already knows. One sync
 /// a batch is a small price.
-fn connect(path: &Path) -> rusqlite::Result<Connection> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let connection = Connection::open_with_flags(path, flags)?;
-    connection.busy_timeout(LOCK_WAIT)?;
-    // Exclusive before WAL: then WAL needs no shared memory and the lock is held from here on.
+fn claim(connection: &Connection) -> rusqlite::Result<()> {
     connection.execute_batch(
-        "PRAGMA locking_mode = EXCLUSIVE;
-         PRAGMA auto_vacuum = INCREMENTAL;
+        "PRAGMA auto_vacuum = INCREMENTAL;
          PRAGMA journal_mode = WAL;
          PRAGMA synchronous = FULL;
          BEGIN IMMEDIATE; COMMIT;",
-    )?;
-    Ok(connection)
+    )
 }

@@ -50,14 +50,13 @@ const MIGRATIONS: &[&str] = &["
     ) WITHOUT ROWID;
 "];
 
-/// Checks that the file is ours and whole, and brings it to the newest schema.
-pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), StoreError> {
+/// Checks that the file is empty or ours, not of a newer version, and whole.
+pub(super) fn examine(connection: &Connection, path: &Path) -> Result<(), StoreError> {
     let known = MIGRATIONS.len() as i64;
-    let number = |sql: &str| -> rusqlite::Result<i64> { connection.query_row(sql, [], |row| row.get(0)) };
     let at = |error| StoreError::at(path, error);
-    let application_id = number("PRAGMA application_id").map_err(at)?;
-    let found = number("PRAGMA user_version").map_err(at)?;
-    let tables = number("SELECT count(*) FROM sqlite_schema").map_err(at)?;
+    let application_id = number(connection, "PRAGMA application_id").map_err(at)?;
+    let found = number(connection, "PRAGMA user_version").map_err(at)?;
+    let tables = number(connection, "SELECT count(*) FROM sqlite_schema").map_err(at)?;
     if tables > 0 && application_id != APPLICATION_ID {
         return Err(StoreError::Foreign { path: path.to_owned() });
     }
@@ -68,13 +67,23 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), St
     if check != "ok" {
         return Err(StoreError::Damaged { path: path.to_owned(), reason: check });
     }
+    Ok(())
+}
+
+/// Brings an examined file to the newest schema, each step whole or not at all.
+pub(super) fn migrate(connection: &mut Connection) -> rusqlite::Result<()> {
+    let found = number(connection, "PRAGMA user_version")?;
     for (from, step) in MIGRATIONS.iter().enumerate().skip(usize::try_from(found).unwrap_or(0)) {
         let to = from + 1;
-        let transaction = connection.transaction().map_err(at)?;
+        let transaction = connection.transaction()?;
+        transaction.execute_batch(step)?;
         let pragmas = format!("PRAGMA application_id = {APPLICATION_ID}; PRAGMA user_version = {to};");
-        transaction.execute_batch(step).map_err(at)?;
-        transaction.execute_batch(&pragmas).map_err(at)?;
-        transaction.commit().map_err(at)?;
+        transaction.execute_batch(&pragmas)?;
+        transaction.commit()?;
     }
     Ok(())
+}
+
+fn number(connection: &Connection, sql: &str) -> rusqlite::Result<i64> {
+    connection.query_row(sql, [], |row| row.get(0))
 }

@@ -116,8 +116,10 @@ fn a_file_it_cannot_trust_is_refused_and_left_alone() {
 
     std::fs::remove_file(&path).unwrap();
     Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+    let before = std::fs::read(&path).unwrap();
     let error = Store::open(settings(directory.path())).unwrap_err();
     assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
 
     std::fs::remove_file(&path).unwrap();
     drop(Store::open(settings(directory.path())).unwrap());
@@ -211,13 +213,14 @@ fn a_kill_at_any_moment_leaves_whole_commits() {
             copy_of(directory.path())
         } else {
             // In the midst of the transaction, before SQLite's commit.
-            let copy = store
-                .transaction(|transaction| {
-                    change_open(transaction, &commit.open_changes)?;
-                    Ok(false)
-                })
-                .map(|_| copy_of(directory.path()))
-                .unwrap();
+            let mut copy = None;
+            let midst = store.transaction(|transaction| {
+                change_open(transaction, &commit.open_changes)?;
+                copy = Some(copy_of(directory.path()));
+                Ok(false)
+            });
+            midst.unwrap();
+            let copy = copy.unwrap();
             store.commit(&commit).unwrap();
             copy
         };

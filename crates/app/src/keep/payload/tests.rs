@@ -171,6 +171,21 @@ fn nothing_hostile_survives_anywhere() {
 }
 
 #[test]
+fn the_message_says_what_where_how_many_and_shows_the_log() {
+    let message = |log: &str, host: &str, service: &str| {
+        let mut detection = detection(log);
+        detection.origin.host = host.into();
+        detection.origin.service = service.into();
+        alert(&detection)["message"].as_str().unwrap().to_owned()
+    };
+    let title = "Encoded PowerShell Command";
+    let fields = "CommandLine=powershell -enc SQBFAFgA";
+    assert_eq!(message("\n---\n sshd[1]: x\nmore", "h", "s"), format!("{title} on h, 1 event: sshd[1]: x"));
+    assert_eq!(message("<Event>", "", "api"), format!("{title} on api, 1 event: {fields}"));
+    assert_eq!(message("", "", ""), format!("{title}, 1 event: {fields}"));
+}
+
+#[test]
 fn labels_are_flat_and_their_keys_plain() {
     for (key, value) in alert(&detection("x"))["labels"].as_object().unwrap() {
         assert!(key.chars().all(|c| matches!(c, 'a'..='z' | '0'..='9' | '_')) && !key.is_empty(), "{key}");
