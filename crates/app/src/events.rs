@@ -176,9 +176,7 @@ fn once(flag: &AtomicBool) -> bool {
 impl Event<'_> {
     /// Logs and counts it. What may come with every batch is logged once and counted always.
     pub fn emit(&self) {
-        static CUT: AtomicBool = AtomicBool::new(false);
         static SCAN: AtomicBool = AtomicBool::new(false);
-        static EVICTED: AtomicBool = AtomicBool::new(false);
         let c = &COUNTERS;
         match self {
             Event::SourceOpened { layout, version } => {
@@ -238,6 +236,16 @@ impl Event<'_> {
                     );
                 }
             }
+            processing => processing.emit_processing(),
+        }
+    }
+
+    /// The second half of [`Event::emit`]: rows, rules, state and the end.
+    fn emit_processing(&self) {
+        static CUT: AtomicBool = AtomicBool::new(false);
+        static EVICTED: AtomicBool = AtomicBool::new(false);
+        let c = &COUNTERS;
+        match self {
             Event::BodiesCut { rows, longest_bytes } => {
                 add(&c.bodies_cut, *rows);
                 if once(&CUT) {
@@ -284,6 +292,8 @@ impl Event<'_> {
                 }
             }
             Event::Stopping { signal } => tracing::info!("{signal}: stopping"),
+            // The others are told by `emit`, which calls this for what is left.
+            _ => {}
         }
     }
 }
