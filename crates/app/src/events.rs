@@ -283,13 +283,11 @@ impl Event<'_> {
                 }
             }
             Event::StoreBack => tracing::info!("the state file is written again; nothing was lost"),
-            Event::AlertsEvicted { alerts } => {
-                if once(&EVICTED) {
-                    tracing::warn!(
-                        alerts,
-                        "the limit of open alerts is reached: the quietest are closed early (told once)"
-                    );
-                }
+            Event::AlertsEvicted { alerts } if once(&EVICTED) => {
+                tracing::warn!(
+                    alerts,
+                    "the limit of open alerts is reached: the quietest are closed early (told once)"
+                );
             }
             Event::Stopping { signal } => tracing::info!("{signal}: stopping"),
             // The others are told by `emit`, which calls this for what is left.
