@@ -45,23 +45,22 @@ pub struct Counters {
 
 impl Counters {
     const fn new() -> Counters {
-        const ZERO: AtomicU64 = AtomicU64::new(0);
         Counters {
-            rows: ZERO,
-            batches: ZERO,
-            detections: ZERO,
-            faults: ZERO,
-            unrecognised: ZERO,
-            alerts_queued: ZERO,
-            bodies_cut: ZERO,
-            rows_passed_over: ZERO,
-            rows_uncertain: ZERO,
-            parts_vanished: ZERO,
-            source_failures: ZERO,
-            store_failures: ZERO,
-            rules: ZERO,
-            reloads: ZERO,
-            lag_ms: ZERO,
+            rows: AtomicU64::new(0),
+            batches: AtomicU64::new(0),
+            detections: AtomicU64::new(0),
+            faults: AtomicU64::new(0),
+            unrecognised: AtomicU64::new(0),
+            alerts_queued: AtomicU64::new(0),
+            bodies_cut: AtomicU64::new(0),
+            rows_passed_over: AtomicU64::new(0),
+            rows_uncertain: AtomicU64::new(0),
+            parts_vanished: AtomicU64::new(0),
+            source_failures: AtomicU64::new(0),
+            store_failures: AtomicU64::new(0),
+            rules: AtomicU64::new(0),
+            reloads: AtomicU64::new(0),
+            lag_ms: AtomicU64::new(0),
         }
     }
 }
@@ -82,7 +81,6 @@ pub struct Stats {
     pub detections: u64,
     pub alerts_queued: u64,
     pub alerts_delivered: u64,
-    pub alerts_pending: u64,
     pub alerts_dead: u64,
     pub alerts_open: u64,
     pub faults: u64,
@@ -110,7 +108,6 @@ impl Stats {
             detections: get(&c.detections),
             alerts_queued: get(&c.alerts_queued),
             alerts_delivered: 0,
-            alerts_pending: 0,
             alerts_dead: 0,
             alerts_open: 0,
             faults: get(&c.faults),
@@ -179,9 +176,7 @@ fn once(flag: &AtomicBool) -> bool {
 impl Event<'_> {
     /// Logs and counts it. What may come with every batch is logged once and counted always.
     pub fn emit(&self) {
-        static CUT: AtomicBool = AtomicBool::new(false);
         static SCAN: AtomicBool = AtomicBool::new(false);
-        static EVICTED: AtomicBool = AtomicBool::new(false);
         let c = &COUNTERS;
         match self {
             Event::SourceOpened { layout, version } => {
@@ -241,6 +236,16 @@ impl Event<'_> {
                     );
                 }
             }
+            processing => processing.emit_processing(),
+        }
+    }
+
+    /// The second half of [`Event::emit`]: rows, rules, state and the end.
+    fn emit_processing(&self) {
+        static CUT: AtomicBool = AtomicBool::new(false);
+        static EVICTED: AtomicBool = AtomicBool::new(false);
+        let c = &COUNTERS;
+        match self {
             Event::BodiesCut { rows, longest_bytes } => {
                 add(&c.bodies_cut, *rows);
                 if once(&CUT) {
@@ -278,15 +283,15 @@ impl Event<'_> {
                 }
             }
             Event::StoreBack => tracing::info!("the state file is written again; nothing was lost"),
-            Event::AlertsEvicted { alerts } => {
-                if once(&EVICTED) {
-                    tracing::warn!(
-                        alerts,
-                        "the limit of open alerts is reached: the quietest are closed early (told once)"
-                    );
-                }
+            Event::AlertsEvicted { alerts } if once(&EVICTED) => {
+                tracing::warn!(
+                    alerts,
+                    "the limit of open alerts is reached: the quietest are closed early (told once)"
+                );
             }
             Event::Stopping { signal } => tracing::info!("{signal}: stopping"),
+            // The others are told by `emit`, which calls this for what is left.
+            _ => {}
         }
     }
 }

@@ -1,5 +1,7 @@
 //! The real binary between the real ClickHouse engine and a receiver that behaves as Keep does.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use otel_log_ai_testkit::clickhouse::{ClickHouse, Options};
 use otel_log_ai_testkit::keep::Keep;
 use otel_log_ai_testkit::schema::{self, Layout};

@@ -300,10 +300,10 @@ async fn choose(
     tables: &BTreeMap<String, (String, String)>,
 ) -> Result<Option<(String, String)>, Fault> {
     let found = |name: &str| tables.get(name).map(|(engine, _)| (name.to_string(), engine.clone()));
-    if let Some((_, full)) = tables.get("distributed_logs_v2") {
-        if found("logs_v2").is_none() || shards(client, full).await? > 1 {
-            return Ok(found("distributed_logs_v2"));
-        }
+    if let Some((_, full)) = tables.get("distributed_logs_v2")
+        && (found("logs_v2").is_none() || shards(client, full).await? > 1)
+    {
+        return Ok(found("distributed_logs_v2"));
     }
     Ok(found("logs_v2").or_else(|| found("otel_logs")))
 }

@@ -77,6 +77,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         counts: outbox.counts(),
         started: jiff::Timestamp::now().to_string(),
         stats_file: std::env::var_os(STATS_FILE).map(PathBuf::from),
+        reading: false,
         evicted: 0,
     };
     let drain = config.outbox_settings().drain + DRAIN_GRACE;
@@ -129,6 +130,9 @@ struct Pipeline {
     counts: Arc<Counts>,
     started: String,
     stats_file: Option<PathBuf>,
+    /// Whether reading has begun; before, there is nothing to tell, and whoever waits for the
+    /// statistics file would take the service for ready.
+    reading: bool,
     /// Alerts closed early, as told last.
     evicted: u64,
 }
@@ -162,6 +166,7 @@ impl Pipeline {
                 }
                 Tick::Due => Done::default(),
                 Tick::Source(FromSource::Opened { position }) => {
+                    self.reading = true;
                     Done { position: Some(position), ..Done::default() }
                 }
                 Tick::Source(FromSource::Away) => {
@@ -293,7 +298,7 @@ impl Pipeline {
         if last {
             tracing::info!("{json}");
         }
-        if let Some(path) = &self.stats_file {
+        if let Some(path) = self.stats_file.as_ref().filter(|_| self.reading || last) {
             // Whoever reads it must never see half a file.
             let partial = path.with_extension("partial");
             let written = std::fs::write(&partial, &json).and_then(|()| std::fs::rename(&partial, path));

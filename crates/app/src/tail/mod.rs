@@ -44,6 +44,11 @@ impl Batch {
         self.rows.len()
     }
 
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
     /// The record of a row.
     pub fn record(&self, index: usize) -> LogRecord<'_> {
         self.rows.record(index)
