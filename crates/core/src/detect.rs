@@ -26,7 +26,7 @@ pub struct Outcome {
 impl Detector {
     /// Compiles.
     pub fn new(rules: Vec<Rule>, taxonomy: Taxonomy) -> Detector {
-        let engine = Engine::compile(rules, &taxonomy);
+        let engine = Engine::compile(rules, &taxonomy.classes);
         Detector { taxonomy, engine }
     }
 

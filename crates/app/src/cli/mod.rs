@@ -1,4 +1,167 @@
-//! Commands.
+//! The command line: one file for each subcommand.
+
+pub mod check;
+pub mod config;
 pub mod output;
 pub mod rules;
+pub mod run;
 pub mod scan;
+
+use crate::config::Log;
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Sigma detection on OpenTelemetry logs.
+///
+/// Reads logs from SigNoz's ClickHouse (or from files), evaluates Sigma rules on them, and sends
+/// alerts to Keep.
+#[derive(Debug, Parser)]
+#[command(name = "otel-log-ai", version, after_help = EXAMPLES, propagate_version = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+const EXAMPLES: &str = "\
+First steps:
+  otel-log-ai config example > otel-log-ai.yaml     a commented configuration to edit
+  otel-log-ai check --config otel-log-ai.yaml       is everything reachable and right?
+  otel-log-ai run --config otel-log-ai.yaml         the service
+
+Without a server:
+  otel-log-ai rules check ./rules                   do my rules load?
+  otel-log-ai scan --rules ./rules rows.ndjson      what do they find in exported rows?
+
+Exit codes: 0 done, 1 a failed check or a failure while running, 2 wrong use or unusable input.";
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Tail the logs and send alerts: the service
+    Run(run::Args),
+    /// Check configuration, rules, ClickHouse, Keep and state file, and say what to do
+    Check(check::Args),
+    /// Evaluate rules on rows in files, offline
+    Scan(scan::Args),
+    /// Show, check and explain rules
+    Rules(rules::Args),
+    /// Show a commented example of the configuration
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Print completions for a shell
+    ///
+    /// For example: otel-log-ai completions bash > /etc/bash_completion.d/otel-log-ai
+    Completions {
+        /// Which shell
+        shell: clap_complete::Shell,
+    },
+}
+
+/// Where the configuration is.
+#[derive(Debug, Args)]
+pub struct ConfigFile {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE", env = "OTEL_LOG_AI_CONFIG", default_value = "otel-log-ai.yaml")]
+    pub config: PathBuf,
+}
+
+/// Why a command did not do its work.
+#[derive(Debug)]
+pub struct Failure {
+    /// What went wrong.
+    pub error: anyhow::Error,
+    /// What to do about it.
+    pub hint: Option<String>,
+    /// Exit code.
+    pub code: u8,
+}
+
+impl Failure {
+    /// Wrong use or unusable input: exit code 2.
+    pub fn unusable(error: impl Into<anyhow::Error>) -> Failure {
+        Failure { error: error.into(), hint: None, code: 2 }
+    }
+
+    /// Adds what to do.
+    pub fn hint(mut self, hint: impl Into<String>) -> Failure {
+        self.hint = Some(hint.into());
+        self
+    }
+}
+
+/// A failure while running: exit code 1.
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Failure {
+        Failure { error, hint: None, code: 1 }
+    }
+}
+
+/// Runs the command.
+pub fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
+    match arguments.command {
+        Command::Run(args) => run::run(args),
+        Command::Check(args) => check::run(args),
+        Command::Scan(args) => {
+            start_log(&OFFLINE_LOG);
+            scan::run(&args).map_err(Failure::unusable)?;
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::Rules(args) => {
+            start_log(&OFFLINE_LOG);
+            let fine = rules::run(&args).map_err(Failure::unusable)?;
+            Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Config(command) => config::run(command),
+        Command::Completions { shell } => {
+            clap_complete::generate(shell, &mut Arguments::command(), "otel-log-ai", &mut std::io::stdout());
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+impl ConfigFile {
+    /// Reads and checks the file; all that is wrong is in the error, a line each.
+    pub fn read(&self) -> Result<crate::config::Config, Failure> {
+        crate::config::Config::read(&self.config).map_err(|problems| {
+            let lines: Vec<String> = problems.iter().map(|problem| problem.to_string()).collect();
+            let failure = Failure::unusable(anyhow::anyhow!("{}", lines.join("\nerror: ")));
+            match self.config.exists() {
+                true => failure,
+                false => {
+                    failure.hint("`otel-log-ai config example > otel-log-ai.yaml` makes one to start from")
+                }
+            }
+        })
+    }
+}
+
+/// The log of commands without a configuration.
+static OFFLINE_LOG: Log = Log { level: String::new(), json: false };
+
+/// Starts our own log on standard error.
+pub fn start_log(log: &Log) {
+    // A bare level is for us; the libraries below then only warn.
+    let filter = match log.level.parse::<tracing::Level>() {
+        Err(_) if log.level.is_empty() => EnvFilter::new("warn"),
+        Ok(_) => EnvFilter::new(format!("warn,otel_log_ai={0},otel_log_ai_core={0}", log.level)),
+        Err(_) => EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info")),
+    };
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start in one process, as in tests, keeps the first.
+    let _ = match log.json {
+        true => builder.json().flatten_event(true).try_init(),
+        false => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}

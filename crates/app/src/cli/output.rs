@@ -50,6 +50,11 @@ pub fn table<const N: usize>(out: &mut impl Write, head: [&str; N], rows: &[[Str
     Ok(())
 }
 
+/// Whether output failed because its reader has seen enough (`| head`), which is no error.
+pub fn reader_left(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -52,13 +52,15 @@ enum Output {
 /// Runs the command; `false` if it found faults.
 pub fn run(args: &Args) -> Result<bool> {
     let mut out = BufWriter::new(io::stdout());
-    let fine = match &args.command {
+    let done = match &args.command {
         Command::List(source) => list(source, &mut out),
         Command::Check(source) => check(source, &mut out),
         Command::Show { rule, source } => show(rule, source, &mut out),
-    }?;
-    out.flush()?;
-    Ok(fine)
+    };
+    match done.and_then(|fine| Ok((fine, out.flush()?))) {
+        Err(error) if output::reader_left(&error) => Ok(true),
+        done => done.map(|(fine, ())| fine),
+    }
 }
 
 fn list(source: &Source, out: &mut impl Write) -> Result<bool> {
@@ -121,7 +123,7 @@ fn check(source: &Source, out: &mut impl Write) -> Result<bool> {
                 rule.info.path, rule.info.title, rule.info.logsource
             )?;
         }
-        let engine = Engine::compile(loaded.rules.clone(), &taxonomy);
+        let engine = Engine::compile(loaded.rules.clone(), &taxonomy.classes);
         let classes = engine.rules_by_class().filter(|(_, rules)| *rules > 0).count();
         writeln!(
             out,

@@ -9,6 +9,7 @@ use otel_log_ai_core::alert::Detection;
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::engine::Scratch;
 use otel_log_ai_core::otel::Taxonomy;
+use otel_log_ai_core::rule::Status;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant};
     | otel-log-ai scan --rules ./sigma/rules -
   otel-log-ai scan --rules ./rules --output table rows.ndjson")]
 pub struct Args {
-    /// Rule file or directory; may be given several times
+    /// Rule files and directories; may be given several times
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     rules: Vec<PathBuf>,
     /// How to print detections
@@ -60,15 +61,30 @@ const CHUNK_BYTES: usize = 16 << 20;
 /// Bad lines told one by one; the rest is only counted.
 const BAD_LINES_TOLD: u64 = 5;
 
+/// Parts what follows `--rules` from input files given right behind it, as in
+/// `scan --rules DIR FILE`: rules are directories and YAML files, everything else is input.
+fn inputs_and_rules(args: &Args) -> (Vec<PathBuf>, Vec<PathBuf>) {
+    let is_input = |path: &&PathBuf| {
+        let yaml = path.extension().is_some_and(|e| e == "yml" || e == "yaml");
+        path.as_os_str() == "-" || (!yaml && path.exists() && !path.is_dir())
+    };
+    let (mut inputs, rules): (Vec<&PathBuf>, Vec<&PathBuf>) = args.rules.iter().partition(is_input);
+    inputs.extend(&args.files);
+    (inputs.into_iter().cloned().collect(), rules.into_iter().cloned().collect())
+}
+
 /// Runs the command. An error means unusable input: exit code 2.
 pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
-    let loaded = crate::rules::read(&args.rules)?;
+    let (files, rules) = inputs_and_rules(args);
+    let mut loaded = crate::rules::read(&rules)?;
+    // Rules marked as unsupported cannot work as they stand, and their authors say so.
+    loaded.rules.retain(|rule| rule.info.status != Some(Status::Unsupported));
     for problem in &loaded.problems {
         tracing::warn!("{problem}");
     }
     if loaded.rules.is_empty() {
-        bail!("no usable rule in {}", output::paths(&args.rules));
+        bail!("no usable rule in {}", output::paths(&rules));
     }
     let taxonomy = Taxonomy::builtin().map_err(|problem| anyhow::anyhow!("{problem}"))?;
     let detector = Detector::new(loaded.rules, taxonomy);
@@ -78,11 +94,11 @@ pub fn run(args: &Args) -> Result<()> {
         detector: &detector,
         scratches: (0..threads.max(1)).map(|_| Scratch::default()).collect(),
         totals: Totals::default(),
-        progress: progress(args),
+        progress: progress(&files),
         out: Sink::new(args.output),
     };
     let from_stdin = [PathBuf::from("-")];
-    for path in if args.files.is_empty() { &from_stdin } else { args.files.as_slice() } {
+    for path in if files.is_empty() { &from_stdin } else { files.as_slice() } {
         scan.file(path)?;
     }
     scan.progress.finish_and_clear();
@@ -91,15 +107,15 @@ pub fn run(args: &Args) -> Result<()> {
     if totals.lines > 0 && totals.bad == totals.lines {
         bail!("none of the {} input lines is a log row (first: {})", totals.lines, totals.first_bad);
     }
-    totals.report(args, &detector, ready, started.elapsed() - ready);
+    totals.report(args, &detector, ready, started.elapsed().saturating_sub(ready));
     Ok(())
 }
 
-fn progress(args: &Args) -> ProgressBar {
+fn progress(files: &[PathBuf]) -> ProgressBar {
     if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
-    let bytes: Option<u64> = args.files.iter().map(|f| f.metadata().ok().map(|m| m.len())).sum();
+    let bytes: Option<u64> = files.iter().map(|f| f.metadata().ok().map(|m| m.len())).sum();
     let style = "{bar:40} {bytes}/{total_bytes} {bytes_per_sec} eta {eta} {msg}";
     match bytes.filter(|bytes| *bytes > 0) {
         Some(bytes) => ProgressBar::new(bytes)

@@ -11,7 +11,7 @@ mod literals;
 mod program;
 mod run;
 
-use crate::otel::{Class, Event, Taxonomy};
+use crate::otel::{Class, Event};
 use crate::plan::plan;
 use crate::rule::Rule;
 use program::Program;
@@ -26,13 +26,12 @@ pub struct Engine {
 }
 
 impl Engine {
-    /// Compiles `rules` for every class of `taxonomy`.
-    pub fn compile(rules: Vec<Rule>, taxonomy: &Taxonomy) -> Engine {
+    /// Compiles `rules` for every class of a taxonomy.
+    pub fn compile(rules: Vec<Rule>, classes: &[Class]) -> Engine {
         let mut regexes = compile::Regexes::new();
-        let programs = (taxonomy.classes.iter())
-            .map(|class| compile::compile(plan(&rules, class), &mut regexes))
-            .collect();
-        Engine { rules, classes: taxonomy.classes.clone(), programs }
+        let programs =
+            (classes.iter()).map(|class| compile::compile(plan(&rules, class), &mut regexes)).collect();
+        Engine { rules, classes: classes.to_vec(), programs }
     }
 
     /// The rules, in the order given.

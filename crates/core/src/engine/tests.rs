@@ -110,11 +110,10 @@ fn rule(number: usize, condition: Expr) -> Rule {
 }
 
 /// `D` is renamed, `G` cannot be carried.
-fn taxonomy() -> Taxonomy {
+fn classes() -> Vec<Class> {
     let fields = [("D".to_owned(), vec!["Na".to_owned(), "D".to_owned()]), ("G".to_owned(), vec![])];
     let view = View { logsource: LogSource::default(), fields: fields.into_iter().collect() };
-    let class = Class { name: "test".into(), views: vec![view] };
-    Taxonomy { classes: vec![class], ..Default::default() }
+    vec![Class { name: "test".into(), views: vec![view] }]
 }
 
 /// Rules in the form that real ones have, whose comparisons hold about half the time.
@@ -152,7 +151,7 @@ fn usual_event() -> impl Strategy<Value = Event<'static>> {
 
 fn agree(conditions: Vec<Expr>, events: &[Event<'_>]) -> Result<(), TestCaseError> {
     let rules: Vec<Rule> = conditions.into_iter().enumerate().map(|(i, c)| rule(i, c)).collect();
-    let engine = Engine::compile(rules, &taxonomy());
+    let engine = Engine::compile(rules, &classes());
     let mut scratch = Scratch::default();
     for event in events {
         let seen = Seen::new(event, &engine.classes()[0].views[0]);
@@ -186,14 +185,14 @@ proptest! {
 
 #[test]
 fn an_event_of_no_class_matches_nothing() {
-    let engine = Engine::compile(vec![rule(0, Expr::And(vec![]))], &taxonomy());
+    let engine = Engine::compile(vec![rule(0, Expr::And(vec![]))], &classes());
     assert_eq!(engine.run(&Event::default(), &mut Scratch::default()), []);
 }
 
 #[test]
 fn a_rule_that_needs_nothing_is_looked_at_for_every_event() {
     let missing = Expr::Item(Item { field: Some("A".into()), test: Test::Null });
-    let engine = Engine::compile(vec![rule(0, missing)], &taxonomy());
+    let engine = Engine::compile(vec![rule(0, missing)], &classes());
     let event = Event { class: Some(ClassId(0)), ..Default::default() };
     assert_eq!(engine.run(&event, &mut Scratch::default()), [Hit { rule: 0, view: 0 }]);
 }

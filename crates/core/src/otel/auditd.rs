@@ -20,7 +20,8 @@ const ENRICHED: char = '\x1d';
 /// Decodes `text` into `event` if it is an audit record. Returns the host that `node=` names.
 pub(super) fn decode<'t>(text: &'t str, event: &mut Event<'t>) -> Option<&'t str> {
     let text = text.trim_start();
-    // The kernel's own form in syslog: `audit: type=1400 audit(…): …`.
+    // The kernel's own form in syslog: `[49787.970285] audit: type=1400 audit(…): …`.
+    let text = text.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(text, |(_, rest)| rest);
     let text = text.strip_prefix("audit: ").unwrap_or(text);
     let (node, text) = match text.strip_prefix("node=") {
         Some(rest) => rest.split_once(' ')?,

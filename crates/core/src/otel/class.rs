@@ -2,6 +2,7 @@
 
 use super::event::{ClassId, Event};
 use super::record::LogRecord;
+use foldhash::fast::FixedState;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
@@ -115,16 +116,19 @@ pub(super) struct Source {
     pub class: ClassId,
 }
 
+/// The keys are the taxonomy's own, so no sender can choose them to collide.
+type Table<K, V> = HashMap<K, V, FixedState>;
+
 /// Classes of Windows events, by channel and event id.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Channels {
     /// Folded channel name → number of the channel.
-    pub names: HashMap<String, u16>,
+    pub names: Table<String, u16>,
     /// Provider → channel, for events whose channel is not told.
-    pub providers: HashMap<String, String>,
+    pub providers: Table<String, String>,
     /// By channel: the class of its events without a category.
     pub services: Vec<ClassId>,
-    pub events: HashMap<(u16, u32), Slot>,
+    pub events: Table<(u16, u32), Slot>,
     /// Any other channel.
     pub other: Option<ClassId>,
 }

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 /// One computation. Where a source field is missing, nothing is added.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub(super) enum Derive {
     /// A number in hexadecimal (`0x19f4`) as decimal text.
     Decimal(FromInto),
@@ -41,6 +41,9 @@ pub(super) enum Derive {
         /// Name of the new field.
         into: String,
     },
+    /// An object as one text, for rules that search a whole object. It is written flat:
+    /// `{"path.of.key":"value",…}`, cut at 64 KiB.
+    Object(FromInto),
     /// The named groups of a regular expression, each a new field of the group's name. A group
     /// name cannot hold a dot, so `__` stands for one.
     Capture {
@@ -88,6 +91,7 @@ pub(super) fn apply(derive: &[Derive], event: &mut Event<'_>) {
             Derive::Lookup { from, into, table } => lookup(from, into, table, event),
             Derive::Hashes(step) => hashes(step, event),
             Derive::RegistryPath { from, into } => registry_path(from, into, event),
+            Derive::Object(step) => object(step, event),
             Derive::Capture { from, pattern } => capture(from.as_deref(), &pattern.0, event),
         }
     }
@@ -158,6 +162,28 @@ fn registry_path(from: &(String, String), into: &str, event: &mut Event<'_>) {
         path = format!("{path}\\{value}");
     }
     event.push(into.to_owned(), path);
+}
+
+/// Longest text made of an object, bytes.
+const OBJECT_BYTES_MAX: usize = 64 << 10;
+
+fn object(step: &FromInto, event: &mut Event<'_>) {
+    let mut all = String::new();
+    for (name, value) in &event.fields {
+        let Some(key) = name.strip_prefix(step.from.as_str()).and_then(|rest| rest.strip_prefix('.')) else {
+            continue;
+        };
+        let value = value.text().unwrap_or(Cow::Borrowed("null"));
+        if all.len() + key.len() + value.len() > OBJECT_BYTES_MAX {
+            break;
+        }
+        all.push_str(if all.is_empty() { "{" } else { "," });
+        all.push_str(&format!("\"{key}\":\"{value}\""));
+    }
+    if !all.is_empty() {
+        all.push('}');
+        event.push(step.into.clone(), all);
+    }
 }
 
 fn capture(from: Option<&str>, pattern: &Regex, event: &mut Event<'_>) {
@@ -232,6 +258,14 @@ mod tests {
         assert_eq!(derived(yaml, &fields), ["x.T=HKLM\\SYSTEM\\Setup\\Cmd"]);
         assert_eq!(derived(yaml, &[("O", "\\registry\\user\\S-1\\X")]), ["x.T=HKU\\S-1\\X"]);
         assert_eq!(derived(yaml, &[("O", "ü")]), ["x.T=ü"]);
+    }
+
+    #[test]
+    fn an_object_is_one_text() {
+        let yaml = "[{object: {from: r, into: object.r}}]";
+        let fields = [("r.a", "1"), ("x", "2"), ("r.b.c", "Allow"), ("ra", "3")];
+        assert_eq!(derived(yaml, &fields), [r#"object.r={"a":"1","b.c":"Allow"}"#]);
+        assert!(derived(yaml, &[("r", "1")]).is_empty());
     }
 
     #[test]

@@ -19,8 +19,9 @@ pub(super) struct Entry<'a> {
 /// Takes the journal's parts out of a flattened document, if it is an entry.
 pub(super) fn decode<'a>(flat: &mut Flat<'a>) -> Option<Entry<'a>> {
     let has = |key: &str| flat.root(key).is_some();
+    let has_message = has("MESSAGE") || !flat.message_bytes.is_empty();
     let is_entry =
-        has("__CURSOR") || has("_BOOT_ID") || (has("MESSAGE") && (has("_HOSTNAME") || has("_TRANSPORT")));
+        has("__CURSOR") || has("_BOOT_ID") || (has_message && (has("_HOSTNAME") || has("_TRANSPORT")));
     if !is_entry {
         return None;
     }
@@ -48,22 +49,21 @@ pub(super) fn decode<'a>(flat: &mut Flat<'a>) -> Option<Entry<'a>> {
 
 /// `MESSAGE`: text, or a list of bytes where it is not UTF-8, or several texts.
 fn message<'a>(flat: &Flat<'a>) -> Cow<'a, str> {
-    let mut parts = flat.leaves.iter().filter(|leaf| leaf.prefix == 0 && leaf.key == "MESSAGE").peekable();
-    if let Some(Value::Str(text)) = parts.peek().map(|leaf| &leaf.value) {
-        let text = text.clone();
-        parts.next();
-        return parts.fold(text, |mut all, leaf| {
-            all.to_mut().push('\n');
-            all.to_mut().push_str(&leaf.value.text().unwrap_or_default());
-            all
-        });
+    if !flat.message_bytes.is_empty() {
+        return Cow::Owned(String::from_utf8_lossy(&flat.message_bytes).into_owned());
     }
-    let byte = |value: &Value<'_>| match value {
-        Value::Int(byte) => u8::try_from(*byte).ok(),
-        _ => None,
-    };
-    let bytes: Vec<u8> = parts.filter_map(|leaf| byte(&leaf.value)).collect();
-    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+    let mut all = Cow::Borrowed("");
+    for leaf in flat.leaves.iter().filter(|leaf| leaf.prefix == 0 && leaf.key == "MESSAGE") {
+        match &leaf.value {
+            Value::Str(text) if all.is_empty() => all = text.clone(),
+            value => {
+                let all = all.to_mut();
+                all.push('\n');
+                all.push_str(&value.text().unwrap_or_default());
+            }
+        }
+    }
+    all
 }
 
 #[cfg(test)]
@@ -83,6 +83,10 @@ mod tests {
         assert_eq!(entry(json), Some(("lin01".into(), "sshd".into(), "Accepted".into())));
         let json = r#"{"MESSAGE":[72,105,255],"_COMM":"x","__CURSOR":"s=1"}"#;
         assert_eq!(entry(json), Some(("".into(), "x".into(), "Hi\u{fffd}".into())));
+        let long = format!(r#"{{"MESSAGE":[{}65],"_HOSTNAME":"h"}}"#, "65,".repeat(5000));
+        assert_eq!(entry(&long), Some(("h".into(), "".into(), "A".repeat(5001))));
+        let several = r#"{"MESSAGE":["a","b"],"_HOSTNAME":"h"}"#;
+        assert_eq!(entry(several), Some(("h".into(), "".into(), "a\nb".into())));
         assert_eq!(entry(r#"{"MESSAGE":"x"}"#), None);
     }
 }

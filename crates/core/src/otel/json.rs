@@ -34,6 +34,9 @@ pub(super) struct Flat<'a> {
     /// Dotted paths of the objects; the first is the root, `""`.
     pub prefixes: Vec<String>,
     pub leaves: Vec<Leaf<'a>>,
+    /// The journal's `MESSAGE` where it is a list of bytes, which is how journald writes a message
+    /// that is not UTF-8. As leaves, a long one would use up [`LEAVES_MAX`].
+    pub message_bytes: Vec<u8>,
 }
 
 impl<'a> Flat<'a> {
@@ -145,6 +148,10 @@ struct Node<'f, 'a> {
 
 impl<'a> Node<'_, 'a> {
     fn leaf<E: Error>(self, value: Value<'a>) -> Result<(), E> {
+        if let (Value::Int(byte @ 0..=255), Some("MESSAGE"), 0) = (&value, self.key.as_deref(), self.parent) {
+            self.flat.message_bytes.push(*byte as u8);
+            return Ok(());
+        }
         if self.flat.leaves.len() >= LEAVES_MAX {
             return Err(E::custom(format_args!("more than {LEAVES_MAX} fields")));
         }

@@ -57,6 +57,10 @@ const MESSAGE_KEYS: [&str; 5] = ["message", "MESSAGE", "log", "msg", "SyslogMess
 fn json_body<'a>(body: &'a str, event: &mut Event<'a>) -> Read<'a> {
     let mut flat = Flat::default();
     if let Err(fault) = flat.read("", body) {
+        if flat.leaves.iter().all(|leaf| leaf.prefix == 0 && leaf.key == "value") {
+            // `[2026-08-05] x` or `[Fri Oct 08 17:08:41] [error] …`: text that only begins like JSON.
+            return line::read(body, event);
+        }
         event.fault.get_or_insert(fault);
         event.texts.push(Cow::Borrowed(body));
     }
@@ -231,8 +235,11 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
     if found.program.is_empty() {
         found.program = writer(record).unwrap_or("").into();
     }
-    let facility = record.attributes_number.iter().find(|(name, _)| name == "facility");
-    found.facility = found.facility.or(facility.map(|(_, number)| *number as u8));
+    // A number in SigNoz; text in `otel_logs`, which has only text attributes.
+    let number = record.attributes_number.iter().find(|(name, _)| name == "facility");
+    let facility = number.map(|(_, number)| *number as u8);
+    let facility = facility.or_else(|| record.attribute("facility").and_then(|text| text.parse().ok()));
+    found.facility = found.facility.or(facility);
     found.path = record.attribute("log.file.path").unwrap_or("").into();
     let name = record.attribute("log.file.name").or_else(|| record.attribute("log.file.path"));
     found.file = name.and_then(|name| name.rsplit(['/', '\\']).next()).unwrap_or("").into();

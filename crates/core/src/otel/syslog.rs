@@ -23,7 +23,10 @@ pub(super) fn parse(line: &str) -> Option<Line<'_>> {
     {
         return Some(Line { facility, ..line });
     }
-    let after_time = rfc3164_time(rest).or_else(|| iso_time(rest));
+    if let Some(rest) = iso_time(rest) {
+        return iso(facility, rest);
+    }
+    let after_time = rfc3164_time(rest);
     let Some(rest) = after_time else {
         // A sender that leaves out the time: `<38>sshd[1]: …`.
         facility?;
@@ -37,6 +40,18 @@ pub(super) fn parse(line: &str) -> Option<Line<'_>> {
         return Some(Line { facility, program, pid, message, host: "" });
     }
     let (program, pid, message) = tag(rest.trim_start()).unwrap_or(("", "", rest));
+    Some(Line { facility, host, program, pid, message })
+}
+
+/// `host prog[1]: message` behind an ISO time. Many programs begin their own lines with such a time, so
+/// here both host and program must be there.
+fn iso(facility: Option<u8>, text: &str) -> Option<Line<'_>> {
+    let (host, rest) = text.split_once(' ')?;
+    let is_name = |b: u8| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b':');
+    if !host.bytes().all(is_name) || host.ends_with(':') {
+        return None;
+    }
+    let (program, pid, message) = tag(rest.trim_start())?;
     Some(Line { facility, host, program, pid, message })
 }
 
@@ -200,9 +215,19 @@ mod tests {
 
     #[test]
     fn other_text_is_no_syslog() {
-        for text in
-            ["", "<", "<999>x", "hello world", "Aug", "Aug 5", "May the force be with you", "2026-08-05", "ü"]
-        {
+        for text in [
+            "",
+            "<",
+            "<999>x",
+            "hello world",
+            "Aug",
+            "Aug 5",
+            "May the force be with you",
+            "2026-08-05",
+            "ü",
+            "2023-04-06T09:05:54,991Z [http-1] WARN  o.a.Auth - Authentication attempt",
+            "2023-04-23 22:07:05.311 -05:00 [WRN] Failed login",
+        ] {
             assert_eq!(parse(text), None, "{text}");
         }
     }

@@ -68,7 +68,10 @@ fn socket_addresses_are_read() {
 fn node_and_kernel_headers_are_known() {
     let mut event = Event::default();
     assert_eq!(decode("node=work type=CWD msg=audit(1.2:3): cwd=\"/root\"", &mut event), Some("work"));
-    has("audit: type=1400 audit(1.2:3): apparmor=\"DENIED\"", &["type=AVC", "apparmor=DENIED"]);
+    has(
+        "[49787.970285] audit: type=1400 audit(1.2:3): apparmor=\"DENIED\"",
+        &["type=AVC", "apparmor=DENIED"],
+    );
     for other in ["", "type=x", "type=X msg=audit(1", "node=a", "typ=X msg=audit(1): a=b"] {
         assert_eq!(decode(other, &mut Event::default()), None, "{other}");
     }

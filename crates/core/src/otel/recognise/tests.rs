@@ -284,8 +284,11 @@ fn broken_and_endless_bodies_keep_what_can_be_kept() {
     let long = seen(&row(&long, &[], &[]));
     assert_eq!(long.texts[0].len(), BODY_BYTES_MAX);
     assert!(long.fault.unwrap().contains("is read up to byte"));
-    let deep = "[".repeat(100_000);
-    assert!(seen(&row(&deep, &[], &[])).fault.is_some());
+    let deep = format!("{}1", "[".repeat(100_000));
+    assert!(seen(&row(&deep, &[], &[])).fault.is_none());
+    let text = "[Fri Oct 08 17:08:41 2021] [core:error] x";
+    let text = seen(&row(text, &[("log.file.path", "/var/log/apache2/error.log")], &[]));
+    assert_eq!((text.class.as_str(), text.texts.len(), text.fault), ("web/apache/error", 1, None));
 }
 
 #[test]
@@ -311,6 +314,28 @@ fn every_class_has_a_view_and_every_mapping_a_sensible_name() {
         }
     }
     assert!(TAXONOMY.classes.len() < usize::from(u16::MAX));
+}
+
+#[test]
+fn what_is_computed_is_what_views_ask_for() {
+    use crate::otel::derive::Derive;
+    for (class, steps) in TAXONOMY.classes.iter().zip(&TAXONOMY.derive) {
+        let native = || class.views.iter().flat_map(|view| view.fields.values().flatten());
+        for step in steps {
+            let into = match step {
+                Derive::Decimal(step) | Derive::Hashes(step) | Derive::Object(step) => &step.into,
+                Derive::Account { into, .. }
+                | Derive::Lookup { into, .. }
+                | Derive::RegistryPath { into, .. } => into,
+                Derive::Capture { .. } => continue,
+            };
+            assert!(
+                native().any(|name| name.starts_with(into.as_str())),
+                "{} computes {into} for nobody",
+                class.name
+            );
+        }
+    }
 }
 
 proptest! {

@@ -51,7 +51,10 @@ pub(in super::super) fn decode<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) -
             Role::Root if leaf.key == "id" && !has_event_id => draft.system(Part::EventId, leaf.value),
             Role::Root => root(&mut draft, leaf),
             Role::Data(from) => data(&mut draft, &flat.prefixes[leaf.prefix][from..], leaf, has_list),
-            Role::Leaves => leaves(&mut draft, leaf),
+            Role::Leaves => {
+                let is_user_data = flat.prefixes[leaf.prefix] == "user_data";
+                leaves(&mut draft, leaf, is_user_data);
+            }
             Role::Other => {
                 let name = join(&flat.prefixes[leaf.prefix], leaf.key);
                 draft.event.push(name, leaf.value);
@@ -174,42 +177,73 @@ fn data<'a>(draft: &mut Draft<'_, 'a>, path: &str, leaf: Leaf<'a>, has_list: boo
     }
 }
 
-fn leaves<'a>(draft: &mut Draft<'_, 'a>, leaf: Leaf<'a>) {
+/// Data whose path carries no meaning.
+fn leaves<'a>(draft: &mut Draft<'_, 'a>, leaf: Leaf<'a>, is_user_data: bool) {
     match (&*leaf.key, leaf.value) {
         ("" | "#text", value) => draft.anonymous(value),
+        // The element's own name.
+        ("name", _) if is_user_data => {}
         ("data", Value::Str(text)) if text.starts_with("map[") => go_map(draft, text),
         (_, value) => draft.data(leaf.key, value),
     }
 }
 
 /// Splits Go's printed form of a map, `map[Key:value Other:value]`: the Collector's converter has no
-/// case for the type and prints it. Ambiguous only where a value itself holds ` word:`.
+/// case for the type and prints it. A value may itself hold ` word:`; Go sorts the keys, which
+/// tells most of those apart.
 fn go_map<'a>(draft: &mut Draft<'_, 'a>, text: Cow<'a, str>) {
     let Some(inner) = text.strip_prefix("map[").and_then(|rest| rest.strip_suffix(']')) else {
         return draft.data(Cow::Borrowed("UserData"), Value::Str(text));
     };
-    let mut starts = vec![];
+    let mut candidates = vec![];
     let mut at = 0;
-    while at < inner.len() {
+    while at < inner.len() && candidates.len() < GO_KEYS_MAX {
         if let Some(length) = key_length(&inner[at..]) {
-            starts.push((at, at + length));
+            candidates.push((at, &inner[at..at + length]));
         }
         match inner[at..].find(' ') {
             Some(blank) => at += blank + 1,
             None => break,
         }
     }
-    for (i, (key, colon)) in starts.iter().enumerate() {
-        let end = starts.get(i + 1).map_or(inner.len(), |(next, _)| next - 1);
-        let (name, value) = (inner[*key..*colon].to_owned(), inner[colon + 1..end].to_owned());
-        draft.data(Cow::Owned(name), Value::from(value));
+    let keys = longest_sorted(&candidates);
+    for (i, (start, key)) in keys.iter().enumerate() {
+        let end = keys.get(i + 1).map_or(inner.len(), |(next, _)| next - 1);
+        let value = inner[start + key.len() + 1..end].to_owned();
+        draft.data(Cow::Owned((*key).to_owned()), Value::from(value));
     }
 }
 
-/// Length of an identifier that is followed by a colon.
+/// More keys than this are not looked for in a printed map.
+const GO_KEYS_MAX: usize = 200;
+
+/// The longest run of strictly rising keys, in their order.
+fn longest_sorted<'t>(keys: &[(usize, &'t str)]) -> Vec<(usize, &'t str)> {
+    // Length of the longest run from each key on, and the key that follows in it.
+    let mut runs: Vec<(usize, Option<usize>)> = vec![(1, None); keys.len()];
+    for i in (0..keys.len()).rev() {
+        for j in i + 1..keys.len() {
+            if keys[j].1 > keys[i].1 && runs[j].0 + 1 > runs[i].0 {
+                runs[i] = (runs[j].0 + 1, Some(j));
+            }
+        }
+    }
+    // What stands first is a key for certain.
+    let mut sorted = vec![];
+    let mut next = (!keys.is_empty()).then_some(0);
+    while let Some(i) = next {
+        sorted.push(keys[i]);
+        next = runs[i].1;
+    }
+    sorted
+}
+
+/// Length of an identifier that is followed by a colon, and not by `::`, `:\` or `://`.
 fn key_length(text: &str) -> Option<usize> {
     let length = text.bytes().take_while(|b| b.is_ascii_alphanumeric() || *b == b'_').count();
-    let is_key =
-        length > 0 && !text.as_bytes()[0].is_ascii_digit() && text.as_bytes().get(length) == Some(&b':');
+    let after = text[length..].strip_prefix(':')?;
+    let is_key = length > 0
+        && !text.as_bytes()[0].is_ascii_digit()
+        && !(after.starts_with(':') || after.starts_with('\\') && length == 1 || after.starts_with("//"));
     is_key.then_some(length)
 }

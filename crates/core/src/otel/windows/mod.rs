@@ -92,9 +92,15 @@ impl<'e, 'a> Draft<'e, 'a> {
     }
 
     /// Takes a named value of the event's data. `param1`, `param2`, … are what newer Collectors
-    /// call data without a name, so they count as `Data` too.
+    /// call data without a name, so they count as `Data` too. Data that speaks of another event
+    /// (Security 1108 names the id of the event that could not be written) must not pass for the
+    /// identity of this one.
     fn data(&mut self, name: Cow<'a, str>, value: Value<'a>) {
         self.id.has_data = true;
+        if name.eq_ignore_ascii_case("EventID") || name.eq_ignore_ascii_case("Provider_Name") {
+            self.event.push(format!("data.{name}"), value);
+            return;
+        }
         let number = name.strip_prefix("param").unwrap_or_default();
         if !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit()) {
             self.event.push("Data", value.clone());
@@ -125,6 +131,9 @@ impl<'e, 'a> Draft<'e, 'a> {
             }
         }
         let message = if self.rendered.is_empty() { self.message.clone() } else { self.rendered.clone() };
+        if self.anonymous > 0 && self.id.provider == "Microsoft-Windows-Sysmon" {
+            self.named_by_message(&message);
+        }
         if !message.is_empty() {
             self.event.push("Message", message);
         }
@@ -133,25 +142,37 @@ impl<'e, 'a> Draft<'e, 'a> {
         self.id
     }
 
+    /// Collectors before v0.76 drop the names of the data. Sysmon's rendered message has them all, a
+    /// line each, and is not localised.
+    fn named_by_message(&mut self, message: &str) {
+        for line in message.lines().skip(1) {
+            let Some((name, value)) = line.split_once(':') else { continue };
+            if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric()) {
+                let value = value.strip_prefix(' ').unwrap_or(value);
+                self.event.push(name.to_owned(), value.to_owned());
+            }
+        }
+    }
+
     /// Both spellings of each keyword: agents write the mask or its rendered name, rules either.
     fn push_keywords(&mut self) {
         for keyword in std::mem::take(&mut self.keywords) {
-            if let Some((_, mask)) = KEYWORDS.iter().find(|(name, _)| keyword.eq_ignore_ascii_case(name)) {
-                self.event.push("Keywords", format!("0x{mask:x}"));
-                self.event.push("Keywords", keyword);
-                continue;
+            let rendered = KEYWORDS.iter().find(|(name, _, _)| keyword.eq_ignore_ascii_case(name));
+            if let Some((_, text, _)) = rendered {
+                self.event.push("Keywords", *text);
             }
-            match mask(&keyword) {
-                Some(mask) => {
-                    for (name, bit) in KEYWORDS {
-                        if mask & (bit & !RESERVED_KEYWORD) != 0 {
-                            self.event.push("Keywords", *name);
-                        }
+            if let Some(mask) = mask(&keyword) {
+                for (name, _, bit) in KEYWORDS {
+                    if mask & bit != 0 {
+                        self.event.push("Keywords", *name);
                     }
-                    self.event.push("Keywords", format!("0x{mask:x}"));
                 }
-                None => self.event.push("Keywords", keyword),
+                if !keyword.starts_with("0x") {
+                    self.event.push("Keywords", format!("0x{mask:x}"));
+                    continue;
+                }
             }
+            self.event.push("Keywords", keyword);
         }
     }
 
@@ -186,14 +207,12 @@ impl<'e, 'a> Draft<'e, 'a> {
 const LEVELS: &[(i64, &str)] =
     &[(1, "Critical"), (2, "Error"), (3, "Warning"), (4, "Information"), (5, "Verbose"), (0, "Information")];
 
-/// Bit 63 says only that the keywords are the event log's own.
-const RESERVED_KEYWORD: u64 = 0x8000_0000_0000_0000;
-
-/// Rendered names of the standard keywords (winmeta.xml).
-const KEYWORDS: &[(&str, u64)] = &[
-    ("Audit Success", 0x8020_0000_0000_0000),
-    ("Audit Failure", 0x8010_0000_0000_0000),
-    ("Classic", 0x0080_0000_0000_0000),
+/// Rendered names of the standard keywords (winmeta.xml), their usual mask and their own bit; bit 63
+/// says only that the keyword is the event log's.
+const KEYWORDS: &[(&str, &str, u64)] = &[
+    ("Audit Success", "0x8020000000000000", 0x0020_0000_0000_0000),
+    ("Audit Failure", "0x8010000000000000", 0x0010_0000_0000_0000),
+    ("Classic", "0x80000000000000", 0x0080_0000_0000_0000),
 ];
 
 /// A keyword mask: hexadecimal, or NXLog's signed decimal.

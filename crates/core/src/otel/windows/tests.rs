@@ -43,6 +43,14 @@ fn has(seen: &Seen, fields: &[&str]) {
 }
 
 #[test]
+fn data_that_speaks_of_another_event_does_not_change_which_event_this_is() {
+    let text = r#"{"channel":"Security","computer":"w1","event_id":{"id":1108},"user_data":{"name":"EventProcessingFailure","data":"map[EventID:4634 PublisherID:P]"}}"#;
+    let seen = body(text);
+    has(&seen, &["EventID=1108", "PublisherID=P"]);
+    assert!(!seen.fields.contains("EventID=4634"), "{seen:#?}");
+}
+
+#[test]
 fn the_collectors_shapes_b_c_and_d_give_the_same_event() {
     let event_of = |data: &str| {
         format!(
@@ -84,6 +92,15 @@ fn data_without_a_name_is_data_and_param_n_in_every_shape() {
     let xml = "<Event><System><EventID>400</EventID><Channel>Windows PowerShell</Channel></System>\
         <EventData><Data>Available</Data><Data>None</Data></EventData></Event>";
     has(&body(xml), &["Data=Available", "Data=None", "param1=Available", "param2=None"]);
+}
+
+#[test]
+fn the_oldest_shape_gets_sysmons_names_from_the_message() {
+    let seen = body(
+        r#"{"channel":"Microsoft-Windows-Sysmon/Operational","computer":"W","event_id":1,"provider":{"name":"Microsoft-Windows-Sysmon"},
+        "event_data":["-","C:\\a.exe","a: b"],"message":"Process Create:\r\nRuleName: -\r\nImage: C:\\a.exe\r\nCommandLine: a: b"}"#,
+    );
+    has(&seen, &["Image=C:\\a.exe", "CommandLine=a: b", "Data=C:\\a.exe"]);
 }
 
 #[test]
@@ -137,6 +154,17 @@ fn user_data_is_an_object_or_gos_printed_map() {
         <LogFileCleared xmlns='http://x'><SubjectUserName>bob b</SubjectUserName></LogFileCleared>\
         </UserData></Event>";
     has(&body(xml), &["SubjectUserName=bob b", "Channel=System"]);
+}
+
+#[test]
+fn gos_printed_map_is_split_at_its_sorted_keys() {
+    let text = r#"{"channel":"X","event_id":{"id":5858},"user_data":{"data":"map[Id:{0} Operation:Start A::B - C:D Abc:x \\\\h PossibleCause: User:H\\\\bob http://x]"}}"#;
+    let seen = body(text);
+    has(
+        &seen,
+        &["Id={0}", "Operation=Start A::B - C:D Abc:x \\\\h", "PossibleCause=", "User=H\\\\bob http://x"],
+    );
+    assert!(!seen.fields.iter().any(|field| field.starts_with("A=") || field.starts_with("Abc=")));
 }
 
 #[test]

@@ -39,6 +39,7 @@ pub(in super::super) fn decode<'a>(text: &'a str, event: &mut LogEvent<'a>) -> O
     let fields_before = event.fields.len();
     let mut walk = Walk {
         draft: Draft::new(event),
+        source: text,
         path: vec![],
         name: Name::None,
         text: Cow::Borrowed(""),
@@ -117,8 +118,10 @@ enum Name<'a> {
 /// Place in the document.
 struct Walk<'e, 'a> {
     draft: Draft<'e, 'a>,
+    /// The whole text: names and values are borrowed from it.
+    source: &'a str,
     /// Local names of the open elements.
-    path: Vec<String>,
+    path: Vec<&'a str>,
     name: Name<'a>,
     text: Cow<'a, str>,
     has_system: bool,
@@ -126,23 +129,25 @@ struct Walk<'e, 'a> {
 
 impl<'a> Walk<'_, 'a> {
     fn open(&mut self, start: &BytesStart<'a>) {
-        let name = start.local_name().into_inner().to_owned();
-        let section = self.path.get(1).map_or("", String::as_str);
+        let name = within(self.source, start.local_name().into_inner()).unwrap_or("");
+        let section = self.path.get(1).copied().unwrap_or("");
         let depth = self.path.len();
         let is_value = matches!(self.name, Name::None);
         match (section, depth) {
             ("System", 2) => {
-                self.name = Name::System(system_part(&name));
-                self.attributes(&name, start);
+                self.name = Name::System(system_part(name));
+                self.attributes(name, start);
             }
             ("EventData", 2) => {
-                let given =
-                    if name == "Data" { attribute(start, "Name") } else { Some(Cow::Owned(name.clone())) };
+                let given = match name {
+                    "Data" => self.attribute(start, "Name"),
+                    name => Some(Cow::Borrowed(name)),
+                };
                 self.name = given.map_or(Name::Anonymous, Name::Data);
             }
             ("UserData", 3..) => {
                 if depth == 3 && is_value {
-                    self.name = Name::Data(Cow::Owned(name.clone()));
+                    self.name = Name::Data(Cow::Borrowed(name));
                 }
                 self.user_data_attributes(start);
             }
@@ -162,7 +167,7 @@ impl<'a> Walk<'_, 'a> {
 
     fn close(&mut self) {
         self.path.pop();
-        let is_end_of_value = match self.path.get(1).map_or("", String::as_str) {
+        let is_end_of_value = match self.path.get(1).copied().unwrap_or("") {
             "UserData" => self.path.len() == 3,
             "RenderingInfo" => true,
             _ => self.path.len() == 2,
@@ -215,7 +220,7 @@ impl<'a> Walk<'_, 'a> {
             _ => return,
         };
         for (name, part) in wanted {
-            if let Some(value) = attribute(start, name) {
+            if let Some(value) = self.attribute(start, name) {
                 self.draft.system(*part, Value::Str(value));
             }
         }
@@ -224,13 +229,18 @@ impl<'a> Walk<'_, 'a> {
     /// Certificate events keep their data in attributes (`<Certificate subjectName='…'/>`).
     fn user_data_attributes(&mut self, start: &BytesStart<'a>) {
         for attribute in start.attributes().with_checks(false).flatten() {
-            let name = attribute.key.local_name().into_inner().to_owned();
             if attribute.key.as_ref().starts_with("xmlns") {
                 continue;
             }
-            let value = unescape(attribute.value.into_owned());
-            self.draft.data(Cow::Owned(name), Value::Str(value));
+            let name = within(self.source, attribute.key.local_name().into_inner()).unwrap_or("");
+            let value = unescape(self.source, &attribute.value);
+            self.draft.data(Cow::Borrowed(name), Value::Str(value));
         }
+    }
+
+    fn attribute(&self, start: &BytesStart<'a>, name: &str) -> Option<Cow<'a, str>> {
+        let found = start.attributes().with_checks(false).flatten().find(|a| a.key.as_ref() == name)?;
+        Some(unescape(self.source, &found.value))
     }
 }
 
@@ -250,13 +260,17 @@ fn system_part(element: &str) -> Part {
     }
 }
 
-fn attribute<'a>(start: &BytesStart<'a>, name: &str) -> Option<Cow<'a, str>> {
-    let found = start.attributes().with_checks(false).flatten().find(|a| a.key.as_ref() == name)?;
-    Some(unescape(found.value.into_owned()))
+/// `part`, borrowed from the text that it is a part of: the reader hands out the same bytes with a
+/// shorter life.
+fn within<'a>(whole: &'a str, part: &str) -> Option<&'a str> {
+    let from = (part.as_ptr() as usize).checked_sub(whole.as_ptr() as usize)?;
+    whole.get(from..from + part.len())
 }
 
-/// Entities decoded; text with a broken entity stays as it is.
-fn unescape<'a>(text: String) -> Cow<'a, str> {
-    let plain = quick_xml::escape::unescape(&text).map(Cow::into_owned);
-    Cow::Owned(plain.unwrap_or(text))
+/// An attribute's value with its entities decoded; one with a broken entity stays as it is.
+fn unescape<'a>(whole: &'a str, value: &str) -> Cow<'a, str> {
+    match quick_xml::escape::unescape(value) {
+        Ok(Cow::Owned(text)) => Cow::Owned(text),
+        _ => within(whole, value).map_or_else(|| Cow::Owned(value.to_owned()), Cow::Borrowed),
+    }
 }

@@ -1,0 +1,28 @@
+//! `run`: the service.
+
+use super::{ConfigFile, Failure, start_log};
+use crate::pipeline;
+use anyhow::Context;
+use std::process::ExitCode;
+
+/// Arguments.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+SIGTERM and SIGINT drain and stop; SIGHUP reloads the rules (so does a change on disk).
+If OTEL_LOG_AI_STATS_FILE is set, statistics are written to that file every second, as JSON.")]
+pub struct Args {
+    #[command(flatten)]
+    config: ConfigFile,
+}
+
+/// Runs until a signal.
+pub fn run(args: Args) -> Result<ExitCode, Failure> {
+    let config = args.config.read()?;
+    start_log(&config.log);
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let outcome = runtime.block_on(pipeline::run(config));
+    // A blocking call that hangs must not hold the process after the drain.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    outcome.map(|()| ExitCode::SUCCESS)
+}

@@ -1,0 +1,381 @@
+//! Which table holds the logs, which columns it has, and the SELECT list that brings every variant
+//! to one form.
+//!
+//! Columns are read from `system.columns`, never assumed: an upgraded SigNoz keeps its old table
+//! and gains columns, the contrib exporter changed types between versions.
+
+use super::{Client, Fault, Kind, Reader, sql_name, sql_text};
+use crate::config;
+use std::collections::BTreeMap;
+
+/// Longest body read, bytes. A longer one is cut in SQL, before it costs transfer or memory; its
+/// true length is known and the cut is counted. Sigma patterns look at the start of a record in
+/// practice, and SigNoz's own limit for one log is of the same size.
+pub const BODY_BYTES_MAX: u64 = 1 << 20;
+
+/// Who made the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    /// SigNoz's `logs_v2`.
+    SigNoz,
+    /// The contrib ClickHouse exporter's `otel_logs`.
+    Contrib,
+}
+
+/// What was found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Layout {
+    /// Who made the table.
+    pub family: Family,
+    /// Database and table for SQL, quoted.
+    pub table: String,
+    /// Database and table for people.
+    pub name: String,
+    /// Whether it is a Distributed table, so that parts are told apart by `_shard_num`.
+    pub sharded: bool,
+    /// Whether `_part` and `_part_offset` can be read (not so on a view).
+    pub has_parts: bool,
+    /// Column → type.
+    columns: BTreeMap<String, String>,
+}
+
+impl Layout {
+    /// Looks for the table that `config` names, or for a known one.
+    pub async fn detect(client: &Client, config: &config::ClickHouse) -> Result<Layout, Fault> {
+        let database = config.database.as_str();
+        let tables = tables(client, database).await?;
+        let (table, engine) = match &config.table {
+            Some(name) => match tables.get(name) {
+                Some((engine, _)) => (name.clone(), engine.clone()),
+                None => return Err(not_there(client, database, name).await),
+            },
+            None => match choose(client, &tables).await? {
+                Some(found) => found,
+                None => return Err(not_there(client, database, "logs_v2").await),
+            },
+        };
+        let columns = columns(client, database, &table).await?;
+        let name = format!("{database}.{table}");
+        let family = family(&columns).ok_or_else(|| Fault {
+            kind: Kind::Missing,
+            message: format!("{name} is neither SigNoz's logs_v2 nor the contrib exporter's otel_logs"),
+            hint: Some(match columns.is_empty() {
+                true => format!("user `{}` sees none of its columns: GRANT SELECT ON {name}", client.user()),
+                false => "check `clickhouse.database` and `clickhouse.table`".to_string(),
+            }),
+        })?;
+        let mut layout = Layout {
+            family,
+            table: format!("{}.{}", sql_name(database), sql_name(&table)),
+            name,
+            sharded: engine == "Distributed",
+            has_parts: true,
+            columns,
+        };
+        layout.has_parts = layout.probe_parts(client).await?;
+        Ok(layout)
+    }
+
+    /// Proves that rows may be read, and finds out whether parts can be told.
+    async fn probe_parts(&self, client: &Client) -> Result<bool, Fault> {
+        let sql = format!("SELECT _partition_id, _part, _part_offset FROM {} LIMIT 0", self.table);
+        match client.small(&sql).await {
+            Ok(_) => Ok(true),
+            Err(fault) if fault.kind == Kind::Missing => {
+                client.small(&format!("SELECT {} FROM {} LIMIT 0", self.time(), self.table)).await?;
+                Ok(false)
+            }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// What it is, for people.
+    pub fn describe(&self) -> String {
+        let family = match self.family {
+            Family::SigNoz => "SigNoz",
+            Family::Contrib if self.is_json("LogAttributes") => "contrib exporter, JSON attributes",
+            Family::Contrib => "contrib exporter",
+        };
+        let body = match self.json_body() {
+            Some(column) if self.family == Family::SigNoz => format!(", JSON bodies in {column}"),
+            _ => String::new(),
+        };
+        let shards = if self.sharded { ", over all shards" } else { "" };
+        let parts = if self.has_parts { "" } else { ", without parts (a view?): tailed by event time" };
+        format!("{} ({family}{body}{shards}{parts})", self.name)
+    }
+
+    fn has(&self, column: &str) -> bool {
+        self.columns.contains_key(column)
+    }
+
+    fn is_json(&self, column: &str) -> bool {
+        self.columns.get(column).is_some_and(|kind| kind.starts_with("JSON") || kind.starts_with("Object("))
+    }
+
+    /// `column` if the table has it, else `default`.
+    fn or(&self, column: &str, default: &str) -> String {
+        if self.has(column) { sql_name(column) } else { default.to_string() }
+    }
+
+    fn json_body(&self) -> Option<&'static str> {
+        ["body_v2", "body_json"].into_iter().find(|column| self.is_json(column))
+    }
+
+    /// Event time as nanoseconds since the epoch, UInt64.
+    pub fn time(&self) -> &'static str {
+        match self.family {
+            Family::SigNoz => "toUInt64(`timestamp`)",
+            Family::Contrib => "toUInt64(greatest(toUnixTimestamp64Nano(toDateTime64(`Timestamp`, 9)), 0))",
+        }
+    }
+
+    /// A condition on the event time that the table's indexes can use.
+    pub fn since(&self, ns: u64) -> String {
+        match self.family {
+            Family::SigNoz => format!("`timestamp` >= {ns}"),
+            Family::Contrib => format!("`Timestamp` >= fromUnixTimestamp64Nano(toInt64({ns}))"),
+        }
+    }
+
+    /// 64 bits that tell rows apart: of the id, or of the content where there is none. Identical
+    /// rows without an id share one key; the readers count keys, so that both are seen.
+    pub fn key(&self) -> String {
+        match self.family {
+            Family::SigNoz => "cityHash64(`id`)".to_string(),
+            Family::Contrib => {
+                let text = |column: &str| match (self.has(column), self.is_json(column)) {
+                    (false, _) => "''".to_string(),
+                    (true, true) => format!("toJSONString({})", sql_name(column)),
+                    (true, false) => format!("toString({})", sql_name(column)),
+                };
+                let columns =
+                    ["TraceId", "SpanId", "SeverityText", "Body", "ResourceAttributes", "LogAttributes"];
+                format!("cityHash64(`Timestamp`, {})", columns.map(text).join(", "))
+            }
+        }
+    }
+
+    /// The columns of a row, in the order that [`super::Rows`] reads them.
+    pub fn select_list(&self) -> String {
+        let key = self.key();
+        let (trace, severity, number, scope) = match self.family {
+            Family::SigNoz => ("trace_id", "severity_text", "severity_number", "scope_name"),
+            Family::Contrib => ("TraceId", "SeverityText", "SeverityNumber", "ScopeName"),
+        };
+        let (id, observed, fingerprint) = match self.family {
+            Family::SigNoz => (
+                "toString(`id`)".to_string(),
+                format!("toUInt64({})", self.or("observed_timestamp", "0")),
+                format!("toString({})", self.or("resource_fingerprint", "''")),
+            ),
+            Family::Contrib => (format!("lower(hex({key}))"), "toUInt64(0)".into(), "''".into()),
+        };
+        let body = self.body();
+        let number = self.or(number, "0");
+        [
+            self.shard(),
+            match self.has_parts {
+                true => "toString(_part), toUInt64(_part_offset)".into(),
+                false => "'', toUInt64(0)".into(),
+            },
+            key,
+            id,
+            self.time().to_string(),
+            observed,
+            format!("toString({})", self.or(trace, "''")),
+            format!("toString({})", self.or(severity, "''")),
+            format!("toUInt8(if({number} BETWEEN 0 AND 24, {number}, 0))"),
+            format!("toUInt64(length({body}))"),
+            format!("substring({body}, 1, {BODY_BYTES_MAX})"),
+            self.map(["attributes_string", "LogAttributes"], "String"),
+            self.map(["attributes_number", ""], "Float64"),
+            self.map(["attributes_bool", ""], "Bool"),
+            self.resources(),
+            format!("toString({})", self.or(scope, "''")),
+            fingerprint,
+        ]
+        .join(", ")
+    }
+
+    /// The shard as UInt32; 0 where there is only one.
+    pub fn shard(&self) -> String {
+        if self.sharded { "toUInt32(_shard_num)".into() } else { "toUInt32(0)".into() }
+    }
+
+    /// The text of the body. In SigNoz's JSON mode `body` is empty and the JSON column is rendered;
+    /// a JSON column that says nothing stays an empty body.
+    fn body(&self) -> String {
+        if self.family == Family::Contrib {
+            return format!("toString({})", self.or("Body", "''"));
+        }
+        match self.json_body() {
+            None => "toString(`body`)".to_string(),
+            Some(column) => {
+                let json = format!("toJSONString({})", sql_name(column));
+                format!(
+                    "multiIf(`body` != '', `body`, {json} IN ('{{}}', '{{\"message\":\"\"}}'), '', {json})"
+                )
+            }
+        }
+    }
+
+    /// An attribute map. A JSON column becomes a map of one entry with an empty key, whose value is
+    /// the JSON text; [`super::Rows`] flattens it.
+    fn map(&self, names: [&str; 2], value: &str) -> String {
+        let name = match self.family {
+            Family::SigNoz => names[0],
+            Family::Contrib => names[1],
+        };
+        if !self.has(name) {
+            return format!("CAST(map(), 'Map(String, {value})')");
+        }
+        match self.is_json(name) {
+            true => format!("CAST(map('', toJSONString({})), 'Map(String, String)')", sql_name(name)),
+            false => format!("CAST({}, 'Map(String, {value})')", sql_name(name)),
+        }
+    }
+
+    /// Resource attributes. SigNoz writes both `resources_string` and, since v0.129.4, the JSON
+    /// column `resource`; either may be empty.
+    fn resources(&self) -> String {
+        if self.family == Family::SigNoz && self.is_json("resource") {
+            let json = "CAST(map('', toJSONString(`resource`)), 'Map(String, String)')";
+            if !self.has("resources_string") {
+                return json.to_string();
+            }
+            let map = self.map(["resources_string", ""], "String");
+            return format!("if(empty(`resources_string`), {json}, {map})");
+        }
+        self.map(["resources_string", "ResourceAttributes"], "String")
+    }
+}
+
+/// Name → engine and its full clause, of all tables in `database` that we may see.
+async fn tables(client: &Client, database: &str) -> Result<BTreeMap<String, (String, String)>, Fault> {
+    let sql = format!(
+        "SELECT toString(name), toString(engine), toString(engine_full) FROM system.tables WHERE database = {}",
+        sql_text(database)
+    );
+    let bytes = client.small(&sql).await?;
+    let mut reader = Reader::new(&bytes);
+    let mut tables = BTreeMap::new();
+    while !reader.is_empty() {
+        let name = reader.text()?.into_owned();
+        tables.insert(name, (reader.text()?.into_owned(), reader.text()?.into_owned()));
+    }
+    Ok(tables)
+}
+
+async fn columns(client: &Client, database: &str, table: &str) -> Result<BTreeMap<String, String>, Fault> {
+    let sql = format!(
+        "SELECT toString(name), toString(type) FROM system.columns WHERE database = {} AND table = {}",
+        sql_text(database),
+        sql_text(table)
+    );
+    let bytes = client.small(&sql).await?;
+    let mut reader = Reader::new(&bytes);
+    let mut columns = BTreeMap::new();
+    while !reader.is_empty() {
+        columns.insert(reader.text()?.into_owned(), reader.text()?.into_owned());
+    }
+    Ok(columns)
+}
+
+fn family(columns: &BTreeMap<String, String>) -> Option<Family> {
+    let has_all = |names: &[&str]| names.iter().all(|name| columns.contains_key(*name));
+    if has_all(&["timestamp", "id", "body", "attributes_string"]) {
+        Some(Family::SigNoz)
+    } else if has_all(&["Timestamp", "Body", "LogAttributes"]) {
+        Some(Family::Contrib)
+    } else {
+        None
+    }
+}
+
+/// The table to read and its engine: SigNoz's before the contrib exporter's, the Distributed twin
+/// where the cluster has more than one shard or the local table is not here.
+async fn choose(
+    client: &Client,
+    tables: &BTreeMap<String, (String, String)>,
+) -> Result<Option<(String, String)>, Fault> {
+    let found = |name: &str| tables.get(name).map(|(engine, _)| (name.to_string(), engine.clone()));
+    if let Some((_, full)) = tables.get("distributed_logs_v2") {
+        if found("logs_v2").is_none() || shards(client, full).await? > 1 {
+            return Ok(found("distributed_logs_v2"));
+        }
+    }
+    Ok(found("logs_v2").or_else(|| found("otel_logs")))
+}
+
+/// How many shards the cluster of a Distributed table has. Without the right to know, many.
+async fn shards(client: &Client, engine_full: &str) -> Result<u64, Fault> {
+    let Some(cluster) = engine_full.split('\'').nth(1) else { return Ok(1) };
+    let sql =
+        format!("SELECT uniqExact(shard_num) FROM system.clusters WHERE cluster = {}", sql_text(cluster));
+    match client.small(&sql).await {
+        Ok(bytes) => Reader::new(&bytes).u64(),
+        Err(fault) if fault.kind == Kind::Denied => Ok(u64::MAX),
+        Err(fault) => Err(fault),
+    }
+}
+
+/// Why a table cannot be seen: it is not there, or there is no right to it. ClickHouse tells when
+/// it is asked for it.
+async fn not_there(client: &Client, database: &str, table: &str) -> Fault {
+    let sql = format!("SELECT count() FROM {}.{} LIMIT 0", sql_name(database), sql_name(table));
+    match client.small(&sql).await {
+        Err(fault) => fault,
+        Ok(_) => Fault {
+            kind: Kind::Denied,
+            message: format!("{database}.{table} can be read, but `system.tables` does not show it"),
+            hint: Some(format!("GRANT SHOW ON {}.* TO {}", sql_name(database), sql_name(client.user()))),
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn layout(family: Family, columns: &[(&str, &str)]) -> Layout {
+        let columns = columns.iter().map(|(n, t)| (n.to_string(), t.to_string())).collect();
+        let table = "`d`.`t`".to_string();
+        Layout { family, table, name: "d.t".into(), sharded: false, has_parts: true, columns }
+    }
+
+    #[test]
+    fn only_columns_that_are_there_are_asked_for() {
+        let old = layout(
+            Family::SigNoz,
+            &[
+                ("timestamp", "UInt64"),
+                ("id", "String"),
+                ("body", "String"),
+                ("attributes_string", "Map(String, String)"),
+            ],
+        );
+        let list = old.select_list();
+        for absent in
+            ["body_v2", "resources_string", "severity_text", "scope_name", "created_at", "`resource`"]
+        {
+            assert!(!list.contains(absent), "{absent} in {list}");
+        }
+    }
+
+    #[test]
+    fn a_body_in_json_is_used_where_body_is_empty() {
+        let mut new = layout(Family::SigNoz, &[("body", "String"), ("body_v2", "JSON(max_dynamic_paths=0)")]);
+        assert!(new.body().contains("toJSONString(`body_v2`)"));
+        new.columns.insert("body_v2".into(), "String".into());
+        assert_eq!(new.body(), "toString(`body`)");
+    }
+
+    #[test]
+    fn families_are_told_by_their_columns() {
+        let of = |names: &[&str]| family(&names.iter().map(|n| (n.to_string(), String::new())).collect());
+        assert_eq!(of(&["timestamp", "id", "body", "attributes_string"]), Some(Family::SigNoz));
+        assert_eq!(of(&["Timestamp", "Body", "LogAttributes"]), Some(Family::Contrib));
+        assert_eq!(of(&["a"]), None);
+    }
+}

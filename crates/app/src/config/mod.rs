@@ -1,0 +1,412 @@
+//! The configuration: read, checked, with units and defaults resolved.
+//!
+//! Everything wrong is reported at once, with file and line. Secrets are in [`Secret`], which does
+//! not print. `docs/config.example.yaml` is the reference; a test holds it and this file together.
+
+#![expect(missing_docs, reason = "each key is described once, in docs/config.example.yaml")]
+
+mod secret;
+mod section;
+mod units;
+mod yaml;
+
+pub use secret::Secret;
+pub use section::word;
+
+use crate::keep::{ApiKey, KeepSettings, PayloadSettings, SeverityMap};
+use crate::outbox::OutboxSettings;
+use otel_log_ai_core::alert::{GroupField, GroupingSettings};
+use otel_log_ai_core::problem::Problem;
+use otel_log_ai_core::rule::{Level, Status};
+use section::{Section, Source};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use url::Url;
+
+/// The commented example that `config example` prints.
+pub const EXAMPLE: &str = include_str!("../../../../docs/config.example.yaml");
+
+/// Largest configuration file read, bytes.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+
+/// Everything that can be configured.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub clickhouse: ClickHouse,
+    pub rules: Rules,
+    pub alerts: Alerts,
+    pub keep: Keep,
+    /// Base URL of SigNoz's UI; `None`: alerts carry no link.
+    pub signoz_url: Option<Url>,
+    /// SQLite file with cursor, open alerts and outbox.
+    pub state_path: PathBuf,
+    pub log: Log,
+}
+
+/// Where the logs are, and how gently to read them.
+#[derive(Debug, Clone)]
+pub struct ClickHouse {
+    pub url: String,
+    pub user: String,
+    pub password: Secret,
+    pub database: String,
+    /// `None`: find it.
+    pub table: Option<String>,
+    pub start: Start,
+    pub poll_interval: Duration,
+    /// Most rows of one batch.
+    pub batch_rows: u64,
+    pub max_threads: u64,
+    pub max_memory_bytes: u64,
+    pub max_execution_time: Duration,
+}
+
+/// Where the very first start begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Start {
+    /// Only what arrives from now on.
+    Now,
+    /// Everything in the table.
+    Beginning,
+    /// Rows with an event time from here on, nanoseconds since the epoch.
+    At(u64),
+}
+
+/// Which rules are used.
+#[derive(Debug, Clone)]
+pub struct Rules {
+    pub paths: Vec<PathBuf>,
+    pub min_level: Level,
+    pub status: Vec<Status>,
+    pub include: Selection,
+    pub exclude: Selection,
+    pub reload_interval: Duration,
+}
+
+/// Rules by id, tag or path.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection {
+    pub ids: Vec<String>,
+    /// Lower case.
+    pub tags: Vec<String>,
+    /// Globs.
+    pub paths: Vec<String>,
+}
+
+/// How detections become alerts.
+#[derive(Debug, Clone)]
+pub struct Alerts {
+    pub instance: String,
+    pub environment: String,
+    pub group_by: Vec<GroupField>,
+    pub group_wait: Duration,
+    pub group_interval: Duration,
+    pub repeat_interval: Duration,
+    pub window: Duration,
+    pub resolve: bool,
+    pub evidence_max: usize,
+}
+
+/// Where alerts go.
+#[derive(Debug, Clone)]
+pub struct Keep {
+    pub url: Url,
+    pub api_key: Secret,
+    pub timeout: Duration,
+    pub batch_alerts: usize,
+    pub severity: SeverityMap,
+    pub retry_for: Duration,
+}
+
+/// Our own log, on standard error.
+#[derive(Debug, Clone)]
+pub struct Log {
+    /// A level or a `tracing` filter.
+    pub level: String,
+    pub json: bool,
+}
+
+impl Config {
+    /// Reads and checks the file at `path`.
+    pub fn read(path: &Path) -> Result<Config, Vec<Problem>> {
+        let name = path.display().to_string();
+        let fault = |message: String| {
+            vec![Problem { path: name.clone(), line: 0, subject: String::new(), message, hint: None }]
+        };
+        let length = std::fs::metadata(path).map_err(|e| fault(format!("cannot be read: {e}")))?.len();
+        if length > FILE_BYTES_MAX {
+            return Err(fault(format!("is {length} bytes long, more than the {FILE_BYTES_MAX} allowed")));
+        }
+        let text = std::fs::read_to_string(path).map_err(|e| fault(format!("cannot be read: {e}")))?;
+        let base = path.parent().unwrap_or(Path::new("")).to_path_buf();
+        Config::parse(&name, &text, &base, &|name| std::env::var(name).ok()).map(|(config, _)| config)
+    }
+
+    /// Checks `text`; relative paths that start with `./` are taken from `base`. Returns the keys
+    /// that were asked for as well.
+    fn parse(
+        path: &str,
+        text: &str,
+        base: &Path,
+        env: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<(Config, Vec<String>), Vec<Problem>> {
+        let root = yaml::parse(text).map_err(|(line, message)| {
+            vec![Problem { path: path.into(), line, subject: String::new(), message, hint: None }]
+        })?;
+        let source = Source { path, env, problems: Default::default(), asked: Default::default() };
+        let top = Section::root(&source, &root);
+        let config = Config {
+            clickhouse: clickhouse(top.section("clickhouse")),
+            rules: rules(top.section("rules"), base),
+            alerts: alerts(top.section("alerts")),
+            keep: keep(top.section("keep")),
+            signoz_url: signoz(top.section("signoz")),
+            state_path: state(top.section("state"), base),
+            log: log(top.section("log")),
+        };
+        top.finish();
+        let mut problems = source.problems.into_inner();
+        problems.sort_by_key(|problem| problem.line);
+        if problems.is_empty() { Ok((config, source.asked.into_inner())) } else { Err(problems) }
+    }
+}
+
+impl Config {
+    /// How detections are grouped.
+    pub fn grouping_settings(&self) -> GroupingSettings {
+        let alerts = &self.alerts;
+        GroupingSettings {
+            instance: alerts.instance.clone(),
+            group_by: alerts.group_by.clone(),
+            group_wait: alerts.group_wait,
+            group_interval: alerts.group_interval,
+            repeat_interval: alerts.repeat_interval,
+            window: alerts.window,
+            resolve: alerts.resolve,
+            evidence_max: alerts.evidence_max,
+            open_max: GroupingSettings::OPEN_MAX,
+        }
+    }
+
+    /// How alerts are written for Keep.
+    pub fn payload_settings(&self) -> PayloadSettings {
+        PayloadSettings {
+            environment: self.alerts.environment.clone(),
+            severity: self.keep.severity,
+            signoz_url: self.signoz_url.clone(),
+        }
+    }
+
+    /// Where Keep is.
+    pub fn keep_settings(&self) -> KeepSettings {
+        let key = &self.keep.api_key;
+        KeepSettings {
+            url: self.keep.url.clone(),
+            api_key: (!key.is_empty()).then(|| ApiKey::new(key.reveal())),
+            connect_timeout: self.keep.timeout.min(5 * SECOND),
+            timeout: self.keep.timeout,
+        }
+    }
+
+    /// How alerts are delivered.
+    pub fn outbox_settings(&self) -> OutboxSettings {
+        let (batch_alerts, retry_for) = (self.keep.batch_alerts, self.keep.retry_for);
+        OutboxSettings { batch_alerts, retry_for, ..OutboxSettings::default() }
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+const MINUTE: Duration = Duration::from_secs(60);
+
+fn clickhouse(s: Section<'_>) -> ClickHouse {
+    let name = |text: &str| match text.is_empty() || text.contains(['`', '\\', '\0']) {
+        true => Err(format!("`{text}` is not a usable name")),
+        false => Ok(text.to_string()),
+    };
+    let parsed = ClickHouse {
+        url: s.required("url", http_url),
+        user: s.text("user", "default"),
+        password: s.secret("password"),
+        database: s.parsed("database", "signoz_logs".into(), name),
+        table: s.parsed("table", None, |text| if text == "auto" { Ok(None) } else { name(text).map(Some) }),
+        start: s.parsed("start", Start::Now, start),
+        poll_interval: s.duration("poll_interval", SECOND / 2, Duration::from_millis(50)),
+        batch_rows: s.number("batch_rows", 10_000, 1..=1_000_000),
+        max_threads: s.number("max_threads", 2, 1..=256),
+        max_memory_bytes: s.parsed("max_memory", 1 << 30, |text| match units::size_bytes(text)? {
+            bytes if bytes < 64 << 20 => Err(format!("`{text}` is too little, at least 64MiB is needed")),
+            bytes => Ok(bytes),
+        }),
+        max_execution_time: s.duration("max_execution_time", MINUTE, SECOND),
+    };
+    s.finish();
+    parsed
+}
+
+fn start(text: &str) -> Result<Start, String> {
+    match text {
+        "now" => Ok(Start::Now),
+        "beginning" => Ok(Start::Beginning),
+        _ => match text.parse::<jiff::Timestamp>() {
+            Ok(at) => u64::try_from(at.as_nanosecond())
+                .map(Start::At)
+                .map_err(|_| format!("`{text}` is before 1970 or after 2554")),
+            Err(_) => {
+                Err(format!("`{text}` is not `now`, `beginning` or a time such as 2026-01-31T12:00:00Z"))
+            }
+        },
+    }
+}
+
+/// An absolute http(s) URL without a trailing slash. Credentials in it would end up in messages.
+fn http_url(text: &str) -> Result<String, String> {
+    // The text is not repeated where it may hold a password.
+    let url = Url::parse(text).map_err(|e| format!("is not a URL such as http://localhost:8123 ({e})"))?;
+    if !matches!(url.scheme(), "http" | "https") || url.host_str().is_none() {
+        return Err(format!("must start with http:// or https:// and name a host, not `{}:`", url.scheme()));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err("must not hold a user or password, there are keys of their own for them".into());
+    }
+    if url.query().is_some() || url.fragment().is_some() {
+        return Err("must not hold `?` or `#`".into());
+    }
+    Ok(text.trim_end_matches('/').to_string())
+}
+
+fn base_url(text: &str) -> Result<Url, String> {
+    Url::parse(&http_url(text)?).map_err(|e| format!("is not a URL: {e}"))
+}
+
+/// Stands for a URL that was noted as missing; such a configuration is never handed out.
+fn nowhere() -> Url {
+    Url::parse("http://localhost").expect("a constant URL")
+}
+
+fn beside(base: &Path, text: &str) -> PathBuf {
+    match text.strip_prefix("./") {
+        Some(rest) => base.join(rest),
+        None if text == "." => base.to_path_buf(),
+        None => PathBuf::from(text),
+    }
+}
+
+fn rules(s: Section<'_>, base: &Path) -> Rules {
+    const LEVELS: [(&str, Level); 5] = [
+        ("informational", Level::Informational),
+        ("low", Level::Low),
+        ("medium", Level::Medium),
+        ("high", Level::High),
+        ("critical", Level::Critical),
+    ];
+    const STATUSES: [(&str, Status); 5] = [
+        ("stable", Status::Stable),
+        ("test", Status::Test),
+        ("experimental", Status::Experimental),
+        ("deprecated", Status::Deprecated),
+        ("unsupported", Status::Unsupported),
+    ];
+    let paths = s.list("paths", vec![], |text| Ok(beside(base, text)));
+    if paths.is_empty() {
+        s.problem("paths", "is missing or empty: name at least one directory or file with Sigma rules");
+    }
+    let parsed = Rules {
+        paths,
+        min_level: s.word("min_level", Level::Low, &LEVELS),
+        status: s.list("status", vec![Status::Stable, Status::Test, Status::Experimental], |text| {
+            word(text, &STATUSES)
+        }),
+        include: selection(s.section("include")),
+        exclude: selection(s.section("exclude")),
+        reload_interval: s.duration("reload_interval", 5 * SECOND, SECOND),
+    };
+    s.finish();
+    parsed
+}
+
+fn selection(s: Section<'_>) -> Selection {
+    let lower = |text: &str| Ok(text.to_lowercase());
+    let parsed = Selection {
+        ids: s.list("ids", vec![], lower),
+        tags: s.list("tags", vec![], lower),
+        paths: s.list("paths", vec![], |text| match globset::Glob::new(text) {
+            Ok(_) => Ok(text.to_string()),
+            Err(error) => Err(error.to_string()),
+        }),
+    };
+    s.finish();
+    parsed
+}
+
+fn alerts(s: Section<'_>) -> Alerts {
+    let parsed = Alerts {
+        instance: s.text("instance", "default"),
+        environment: s.text("environment", "production"),
+        group_by: s.list("group_by", vec![GroupField::Host], str::parse),
+        group_wait: s.duration("group_wait", SECOND, Duration::ZERO),
+        group_interval: s.duration("group_interval", MINUTE, SECOND),
+        repeat_interval: s.duration("repeat_interval", 30 * MINUTE, MINUTE),
+        window: s.duration("window", 15 * MINUTE, SECOND),
+        resolve: s.boolean("resolve", false),
+        evidence_max: s.number("evidence_max", 5, 1..=GroupingSettings::EVIDENCE_MAX as u64) as usize,
+    };
+    s.finish();
+    parsed
+}
+
+fn keep(s: Section<'_>) -> Keep {
+    let parsed = Keep {
+        url: s.required("url", |text| base_url(text).map(Some)).unwrap_or_else(nowhere),
+        api_key: s.secret("api_key"),
+        timeout: s.duration("timeout", 10 * SECOND, SECOND),
+        batch_alerts: s.number("batch_alerts", 50, 1..=500) as usize,
+        severity: severity(s.section("severity")),
+        retry_for: s.duration("retry_for", 24 * 60 * MINUTE, MINUTE),
+    };
+    s.finish();
+    parsed
+}
+
+fn severity(s: Section<'_>) -> SeverityMap {
+    let default = SeverityMap::default();
+    let parsed = SeverityMap {
+        informational: s.parsed("informational", default.informational, str::parse),
+        low: s.parsed("low", default.low, str::parse),
+        medium: s.parsed("medium", default.medium, str::parse),
+        high: s.parsed("high", default.high, str::parse),
+        critical: s.parsed("critical", default.critical, str::parse),
+    };
+    s.finish();
+    parsed
+}
+
+fn signoz(s: Section<'_>) -> Option<Url> {
+    let parsed = s.parsed("url", None, |text| match text {
+        "" => Ok(None),
+        _ => base_url(text).map(Some),
+    });
+    s.finish();
+    parsed
+}
+
+fn state(s: Section<'_>, base: &Path) -> PathBuf {
+    let parsed = beside(base, &s.text("path", "./otel-log-ai.sqlite"));
+    s.finish();
+    parsed
+}
+
+fn log(s: Section<'_>) -> Log {
+    let filter = |text: &str| match tracing_subscriber::EnvFilter::try_new(text) {
+        Ok(_) => Ok(text.to_string()),
+        Err(_) => Err(format!("`{text}` is neither error, warn, info, debug, trace nor a tracing filter")),
+    };
+    let parsed = Log {
+        level: s.parsed("level", "info".to_string(), filter),
+        json: s.word("format", false, &[("text", false), ("json", true)]),
+    };
+    s.finish();
+    parsed
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,101 @@
+use super::*;
+use std::collections::BTreeSet;
+
+fn env(name: &str) -> Option<String> {
+    match name {
+        "CLICKHOUSE_PASSWORD" => Some("hunter2".into()),
+        "KEEP_API_KEY" => Some("k-123".into()),
+        _ => None,
+    }
+}
+
+fn parse(text: &str) -> Result<(Config, Vec<String>), String> {
+    Config::parse("c.yaml", text, Path::new("/etc/ola"), &env)
+        .map_err(|problems| problems.iter().map(|p| format!("{p}\n")).collect())
+}
+
+const LEAST: &str =
+    "clickhouse: {url: 'http://ch:8123/'}\nrules: {paths: ./rules}\nkeep: {url: 'http://keep:8080'}\n";
+
+fn keys(node: &yaml::Node, prefix: &str, out: &mut BTreeSet<String>) {
+    if let yaml::Tree::Map(entries) = &node.value {
+        for (key, _, value) in entries {
+            let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
+            keys(value, &path, out);
+            out.insert(path);
+        }
+    }
+}
+
+#[test]
+fn the_example_is_the_reference() {
+    let (config, asked) = parse(EXAMPLE).unwrap();
+    let mut documented = BTreeSet::new();
+    keys(&yaml::parse(EXAMPLE).unwrap(), "", &mut documented);
+    assert_eq!(asked.into_iter().collect::<BTreeSet<_>>(), documented);
+    insta::assert_debug_snapshot!(config);
+}
+
+#[test]
+fn the_example_states_the_defaults() {
+    let (mut example, _) = parse(EXAMPLE).unwrap();
+    let (least, _) = parse(LEAST).unwrap();
+    example.clickhouse.url = least.clickhouse.url.clone();
+    example.keep.url = least.keep.url.clone();
+    example.clickhouse.password = Secret::default();
+    example.keep.api_key = Secret::default();
+    example.signoz_url = None;
+    assert_eq!(format!("{example:#?}"), format!("{least:#?}"));
+}
+
+#[test]
+fn everything_wrong_is_told_at_once_with_its_line() {
+    let text = "clickhouse:
+  url: ftp://x
+  pasword: x
+  password: 0123
+  poll_interval: 5
+  batch_rows: many
+  start: yesterday
+  max_memory: 1KiB
+rules:
+  min_level: hihg
+  status: [stabel]
+  include: {paths: ['[']}
+alerts: [1]
+keep:
+  url: http://user:pa55@keep
+  api_key: ${env:NOPE}
+  severity: {medium: warn}
+log: {level: 'a=b=c', format: xml}
+zzz: 1
+";
+    let problems = parse(text).unwrap_err();
+    assert!(!problems.contains("pa55"), "a secret shows: {problems}");
+    insta::assert_snapshot!(problems);
+}
+
+#[test]
+fn secrets_do_not_print() {
+    let (config, _) = parse(EXAMPLE).unwrap();
+    let shown = format!("{config:?}");
+    assert!(!shown.contains("hunter2") && !shown.contains("k-123"));
+    assert_eq!(config.clickhouse.password.reveal(), "hunter2");
+}
+
+#[test]
+fn paths_that_start_with_a_dot_are_beside_the_file() {
+    let (config, _) = parse(LEAST).unwrap();
+    assert_eq!(config.rules.paths, [PathBuf::from("/etc/ola/rules")]);
+    assert_eq!(config.state_path, PathBuf::from("/etc/ola/otel-log-ai.sqlite"));
+    assert_eq!(config.clickhouse.url, "http://ch:8123");
+    let (config, _) = parse(&LEAST.replace("./rules", "/srv/r")).unwrap();
+    assert_eq!(config.rules.paths, [PathBuf::from("/srv/r")]);
+}
+
+#[test]
+fn start_times() {
+    assert_eq!(start("now"), Ok(Start::Now));
+    assert_eq!(start("2026-01-01T00:00:00Z"), Ok(Start::At(1_767_225_600_000_000_000)));
+    assert!(start("1960-01-01T00:00:00Z").is_err());
+}

@@ -1,0 +1,292 @@
+//! Every noteworthy happening: one place that makes both the log line and the counter, so that
+//! neither drifts from the other.
+
+use serde::Serialize;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// The process's counters.
+pub static COUNTERS: Counters = Counters::new();
+
+/// Counts since the start of the process.
+#[derive(Debug)]
+pub struct Counters {
+    /// Log rows evaluated.
+    pub rows: AtomicU64,
+    /// Batches evaluated.
+    pub batches: AtomicU64,
+    /// Matches of a rule and a row.
+    pub detections: AtomicU64,
+    /// Rows whose body or attributes were not what they seemed.
+    pub faults: AtomicU64,
+    /// Rows that no class of the taxonomy wanted.
+    pub unrecognised: AtomicU64,
+    /// Notifications put into the outbox.
+    pub alerts_queued: AtomicU64,
+    /// Bodies cut because they were too long.
+    pub bodies_cut: AtomicU64,
+    /// Rows passed over because they could not be read or evaluated.
+    pub rows_passed_over: AtomicU64,
+    /// Rows that may have been read before.
+    pub rows_uncertain: AtomicU64,
+    /// Parts merged away between listing and reading.
+    pub parts_vanished: AtomicU64,
+    /// Failed attempts to read from ClickHouse.
+    pub source_failures: AtomicU64,
+    /// Failed attempts to write the state file.
+    pub store_failures: AtomicU64,
+    /// Rules in use.
+    pub rules: AtomicU64,
+    /// Times the rules were exchanged.
+    pub reloads: AtomicU64,
+    /// Age of the newest row of the last batch when its results were committed, milliseconds.
+    pub lag_ms: AtomicU64,
+}
+
+impl Counters {
+    const fn new() -> Counters {
+        const ZERO: AtomicU64 = AtomicU64::new(0);
+        Counters {
+            rows: ZERO,
+            batches: ZERO,
+            detections: ZERO,
+            faults: ZERO,
+            unrecognised: ZERO,
+            alerts_queued: ZERO,
+            bodies_cut: ZERO,
+            rows_passed_over: ZERO,
+            rows_uncertain: ZERO,
+            parts_vanished: ZERO,
+            source_failures: ZERO,
+            store_failures: ZERO,
+            rules: ZERO,
+            reloads: ZERO,
+            lag_ms: ZERO,
+        }
+    }
+}
+
+/// Adds to a counter.
+pub fn add(counter: &AtomicU64, count: u64) {
+    counter.fetch_add(count, Ordering::Relaxed);
+}
+
+/// What the counters say, as it is written to the log and to the statistics file.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[expect(missing_docs, reason = "the counters of the same name are described above")]
+pub struct Stats {
+    /// When the service started, RFC 3339.
+    pub started: String,
+    pub rows: u64,
+    pub batches: u64,
+    pub detections: u64,
+    pub alerts_queued: u64,
+    pub alerts_delivered: u64,
+    pub alerts_pending: u64,
+    pub alerts_dead: u64,
+    pub alerts_open: u64,
+    pub faults: u64,
+    pub unrecognised: u64,
+    pub bodies_cut: u64,
+    pub rows_passed_over: u64,
+    pub rows_uncertain: u64,
+    pub parts_vanished: u64,
+    pub source_failures: u64,
+    pub store_failures: u64,
+    pub rules: u64,
+    pub reloads: u64,
+    pub lag_ms: u64,
+}
+
+impl Stats {
+    /// Reads the counters; what the outbox and the open alerts know is filled in by the caller.
+    pub fn read(started: &str) -> Stats {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let c = &COUNTERS;
+        Stats {
+            started: started.to_string(),
+            rows: get(&c.rows),
+            batches: get(&c.batches),
+            detections: get(&c.detections),
+            alerts_queued: get(&c.alerts_queued),
+            alerts_delivered: 0,
+            alerts_pending: 0,
+            alerts_dead: 0,
+            alerts_open: 0,
+            faults: get(&c.faults),
+            unrecognised: get(&c.unrecognised),
+            bodies_cut: get(&c.bodies_cut),
+            rows_passed_over: get(&c.rows_passed_over),
+            rows_uncertain: get(&c.rows_uncertain),
+            parts_vanished: get(&c.parts_vanished),
+            source_failures: get(&c.source_failures),
+            store_failures: get(&c.store_failures),
+            rules: get(&c.rules),
+            reloads: get(&c.reloads),
+            lag_ms: get(&c.lag_ms),
+        }
+    }
+}
+
+/// A happening.
+#[expect(missing_docs, reason = "the fields are what the log line of the happening names")]
+pub enum Event<'a> {
+    /// Reading from the table begins.
+    SourceOpened { layout: &'a str, version: &'a str },
+    /// The user may not send settings, so our limits do not reach ClickHouse.
+    NoSettings { user: &'a str },
+    /// Reading failed; `first`: it worked before, or the reason changed.
+    SourceFailed { why: &'a str, first: bool, retry_in: Duration },
+    /// Reading works again.
+    SourceBack { away: Duration },
+    /// The saved position is about something else.
+    OtherTable { saved: &'a str, now: &'a str },
+    /// The table has no parts.
+    NoParts { table: &'a str },
+    /// A part was merged away between listing and reading.
+    PartVanished,
+    /// A row could not be read.
+    RowPassedOver { part: &'a str, offset: u64, why: &'a dyn std::fmt::Display },
+    /// A row made the engine panic.
+    RowPanicked { record_id: &'a str },
+    /// Consumed rows could not be told from new ones for certain.
+    RowsUncertain { part: &'a str, rows: u64, forgotten: u64 },
+    /// A scan by event time reached its bound.
+    ScanBound { table: &'a str, rows: u64 },
+    /// Bodies were cut.
+    BodiesCut { rows: u64, longest_bytes: u64 },
+    /// Rules were loaded.
+    RulesLoaded { rules: usize, rejected: usize, filtered: usize, reload: bool },
+    /// A rule was not loaded.
+    RuleProblem { problem: &'a dyn std::fmt::Display },
+    /// The rules on disk are not usable; the old ones stay.
+    RulesKept { why: &'a str, rules: usize },
+    /// Results could not be committed.
+    StoreFailed { why: &'a str, first: bool, retry_in: Duration },
+    /// Results are committed again.
+    StoreBack,
+    /// The limit of open alerts was reached.
+    AlertsEvicted { alerts: u64 },
+    /// The service stops.
+    Stopping { signal: &'a str },
+}
+
+/// Whether a flag was not raised before.
+fn once(flag: &AtomicBool) -> bool {
+    !flag.swap(true, Ordering::Relaxed)
+}
+
+impl Event<'_> {
+    /// Logs and counts it. What may come with every batch is logged once and counted always.
+    pub fn emit(&self) {
+        static CUT: AtomicBool = AtomicBool::new(false);
+        static SCAN: AtomicBool = AtomicBool::new(false);
+        static EVICTED: AtomicBool = AtomicBool::new(false);
+        let c = &COUNTERS;
+        match self {
+            Event::SourceOpened { layout, version } => {
+                tracing::info!(version, "reading {layout}");
+            }
+            Event::NoSettings { user } => tracing::warn!(
+                "ClickHouse user `{user}` is readonly=1: limits on threads, memory and time cannot be sent \
+                 (set them in the user's profile, or use readonly=2)"
+            ),
+            Event::SourceFailed { why, first, retry_in } => {
+                add(&c.source_failures, 1);
+                match first {
+                    true => {
+                        tracing::error!(retry_in_ms = retry_in.as_millis() as u64, "cannot read logs: {why}")
+                    }
+                    false => tracing::debug!(
+                        retry_in_ms = retry_in.as_millis() as u64,
+                        "still cannot read logs: {why}"
+                    ),
+                }
+            }
+            Event::SourceBack { away } => {
+                tracing::info!(away_s = away.as_secs(), "reading logs again; nothing was lost");
+            }
+            Event::OtherTable { saved, now } => tracing::warn!(
+                "the saved position is about `{saved}`, the logs are now read from `{now}`: starting as configured"
+            ),
+            Event::NoParts { table } => tracing::warn!(
+                "{table} has no parts (a view?): read by event time, rows that arrive more than {} s late are missed",
+                crate::tail::OVERLAP_S
+            ),
+            Event::PartVanished => {
+                add(&c.parts_vanished, 1);
+                tracing::debug!("a part was merged while it was to be read; listing anew");
+            }
+            Event::RowPassedOver { part, offset, why } => {
+                add(&c.rows_passed_over, 1);
+                tracing::error!(part, offset, "a row cannot be read and is passed over: {why}");
+            }
+            Event::RowPanicked { record_id } => {
+                add(&c.rows_passed_over, 1);
+                tracing::error!(record_id, "a row made the engine fail and is passed over; please report it");
+            }
+            Event::RowsUncertain { part, rows, forgotten } => {
+                add(&c.rows_uncertain, *rows);
+                tracing::warn!(
+                    part,
+                    rows,
+                    forgotten,
+                    "rows may be evaluated a second time: a part we read was merged with new rows and the keys of its rows are forgotten"
+                );
+            }
+            Event::ScanBound { table, rows } => {
+                if once(&SCAN) {
+                    tracing::warn!(
+                        "{table} has more than {rows} rows in the overlap: late rows may be missed"
+                    );
+                }
+            }
+            Event::BodiesCut { rows, longest_bytes } => {
+                add(&c.bodies_cut, *rows);
+                if once(&CUT) {
+                    let max = crate::clickhouse::BODY_BYTES_MAX;
+                    tracing::warn!(
+                        rows,
+                        longest_bytes,
+                        "bodies longer than {max} bytes are cut (told once, counted always)"
+                    );
+                }
+            }
+            Event::RulesLoaded { rules, rejected, filtered, reload } => {
+                c.rules.store(*rules as u64, Ordering::Relaxed);
+                add(&c.reloads, u64::from(*reload));
+                tracing::info!(
+                    rules,
+                    rejected,
+                    filtered,
+                    "{}",
+                    if *reload { "rules reloaded" } else { "rules loaded" }
+                );
+            }
+            Event::RuleProblem { problem } => tracing::warn!("rule not loaded: {problem}"),
+            Event::RulesKept { why, rules } => {
+                tracing::error!("{why}: the {rules} rules loaded before stay in use")
+            }
+            Event::StoreFailed { why, first, retry_in } => {
+                add(&c.store_failures, 1);
+                match first {
+                    true => tracing::error!(
+                        retry_in_ms = retry_in.as_millis() as u64,
+                        "cannot write the state file, reading waits: {why}"
+                    ),
+                    false => tracing::debug!("still cannot write the state file: {why}"),
+                }
+            }
+            Event::StoreBack => tracing::info!("the state file is written again; nothing was lost"),
+            Event::AlertsEvicted { alerts } => {
+                if once(&EVICTED) {
+                    tracing::warn!(
+                        alerts,
+                        "the limit of open alerts is reached: the quietest are closed early (told once)"
+                    );
+                }
+            }
+            Event::Stopping { signal } => tracing::info!("{signal}: stopping"),
+        }
+    }
+}

@@ -1,0 +1,108 @@
+//! The whole way to a real Keep, by hand:
+//! `KEEP_URL=http://localhost:8080 cargo test -p otel-log-ai real_keep -- --ignored --nocapture`.
+//! What Keep made of it is printed, for a person to look at.
+
+use super::*;
+use crate::keep::{PayloadSettings, SeverityMap, outbox_item};
+use otel_log_ai_core::alert::{Detection, GroupField, Grouping, GroupingSettings};
+use otel_log_ai_core::rule::{Level, LogSource, RuleInfo, Status};
+
+fn detection(level: Level, n: u64) -> Detection {
+    let rule = RuleInfo {
+        id: format!("8c5a1a2e-6f0f-4f9e-9a51-0f1d6f1f0b1{}", level as u8),
+        title: format!("Encoded PowerShell ({level})"),
+        level,
+        status: Some(Status::Stable),
+        description: "PowerShell was started with an encoded command.".into(),
+        author: "OpenTelemetry Log AI".into(),
+        references: vec!["https://attack.mitre.org/techniques/T1059/001/".into()],
+        falsepositives: vec!["Software deployment".into()],
+        tags: vec!["attack.execution".into(), "attack.t1059.001".into()],
+        logsource: LogSource {
+            product: Some("windows".into()),
+            category: Some("process_creation".into()),
+            service: None,
+        },
+        path: String::new(),
+    };
+    let origin = Origin {
+        record_id: format!("row-{n}"),
+        timestamp_ns: now_ms() as u64 * 1_000_000,
+        host: "web-01".into(),
+        user: "CORP\\alice".into(),
+        ..Origin::default()
+    };
+    let fields = vec![("CommandLine".into(), "powershell -enc SQBFAFgA {{alert.name}} keep.len([1])".into())];
+    Detection {
+        rule: Arc::new(rule),
+        origin,
+        fields,
+        excerpt: "```\npowershell\u{1b}[31m {{alert.name}}".into(),
+    }
+}
+
+#[tokio::test]
+#[ignore = "needs a running Keep without authentication at KEEP_URL"]
+async fn real_keep_stores_our_alerts() {
+    let url = Url::parse(&std::env::var("KEEP_URL").expect("KEEP_URL is set")).unwrap();
+    assert_eq!(client(url.clone()).probe().await, Ok(()));
+    let grouping = GroupingSettings {
+        instance: format!("try-{}", now_ms()),
+        group_by: vec![GroupField::Host],
+        group_wait: Duration::ZERO,
+        group_interval: Duration::ZERO,
+        repeat_interval: Duration::from_secs(60),
+        window: Duration::from_secs(120),
+        resolve: true,
+        evidence_max: 5,
+        open_max: 100,
+    };
+    let payload = PayloadSettings {
+        environment: "production".into(),
+        severity: SeverityMap::default(),
+        signoz_url: Some(Url::parse("http://localhost:3301").unwrap()),
+    };
+    let mut grouping = Grouping::new(grouping);
+    let settings =
+        OutboxSettings { fingerprint_interval: Duration::from_secs(3), ..OutboxSettings::default() };
+    let world = World::start(url.clone(), settings, vec![]);
+    let levels = [Level::Informational, Level::Low, Level::Medium, Level::High, Level::Critical];
+    let begin_ms = now_ms();
+    for level in levels {
+        grouping.observe(&detection(level, 1), begin_ms);
+    }
+    // New; the same again; one more event of the first rule; all over.
+    for (step, at_ms) in [("new", 0), ("repeat", 61_000), ("update", 62_000), ("resolved", 300_000)] {
+        if step == "update" {
+            grouping.observe(&detection(Level::Informational, 2), begin_ms + at_ms);
+        }
+        let due = grouping.due(begin_ms + at_ms);
+        println!("== {step}: {} notifications", due.len());
+        world.add(due.iter().map(|notification| outbox_item(notification, &payload)).collect());
+        world.delivered().await;
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let print = due[0].alert.fingerprint;
+        for path in ["alerts?limit=20".to_owned(), format!("alerts/{print}/history")] {
+            let request = reqwest::Client::new().get(url.join(&path).unwrap()).header("x-api-key", "x");
+            let seen: Value =
+                serde_json::from_str(&request.send().await.unwrap().text().await.unwrap()).unwrap();
+            for alert in seen.as_array().into_iter().flatten() {
+                let short = |key: &str| alert[key].to_string();
+                println!(
+                    "{path:.12} {} {} {} count {} last {} full {} partial {}",
+                    short("name"),
+                    short("severity"),
+                    short("status"),
+                    short("match_count"),
+                    short("lastReceived"),
+                    short("isFullDuplicate"),
+                    short("isPartialDuplicate"),
+                );
+            }
+            if step == "new" && path.contains("history") {
+                println!("{}", serde_json::to_string_pretty(&seen[0]).unwrap());
+            }
+        }
+    }
+    println!("dead: {:?}", world.dead());
+}

@@ -1,0 +1,71 @@
+//! Runs the rules on a batch, over all cores, with the result in the order of the rows.
+
+use crate::events::Event;
+use crate::tail::Batch;
+use otel_log_ai_core::alert::Detection;
+use otel_log_ai_core::detect::Detector;
+use otel_log_ai_core::engine::Scratch;
+use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+/// Fewest rows that are worth a thread of their own.
+const ROWS_PER_THREAD_MIN: usize = 256;
+
+/// What a batch came to.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Detections in the order of rows, for one row in the order of rules.
+    pub detections: Vec<Detection>,
+    /// Rows with a fault.
+    pub faults: u64,
+    /// Rows that no class of the taxonomy wanted.
+    pub unrecognised: u64,
+}
+
+/// Evaluates all rows of `batch`. Blocks for as long as it takes.
+pub fn evaluate(detector: &Detector, batch: &Batch) -> Found {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.min(batch.len() / ROWS_PER_THREAD_MIN).max(1);
+    let share = batch.len().div_ceil(threads).max(1);
+    let ranges: Vec<Range<usize>> =
+        (0..batch.len()).step_by(share).map(|from| from..(from + share).min(batch.len())).collect();
+    let mut parts: Vec<Found> = ranges.iter().map(|_| Found::default()).collect();
+    std::thread::scope(|scope| {
+        for (range, part) in ranges.into_iter().zip(&mut parts) {
+            scope.spawn(move || *part = evaluate_range(detector, batch, range));
+        }
+    });
+    let mut found = Found::default();
+    for part in parts {
+        found.detections.extend(part.detections);
+        found.faults += part.faults;
+        found.unrecognised += part.unrecognised;
+    }
+    found
+}
+
+fn evaluate_range(detector: &Detector, batch: &Batch, range: Range<usize>) -> Found {
+    let mut found = Found::default();
+    let mut scratch = Scratch::default();
+    for index in range {
+        let record = batch.record(index);
+        let before = found.detections.len();
+        // The engine does not panic on input; if it does all the same, one row is lost and told,
+        // not the batch again and again.
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| detector.detect(&record, &mut scratch, &mut found.detections)));
+        match outcome {
+            Ok(outcome) => {
+                found.faults += u64::from(outcome.fault.is_some());
+                found.unrecognised += u64::from(!outcome.recognised);
+            }
+            Err(_) => {
+                found.detections.truncate(before);
+                found.faults += 1;
+                scratch = Scratch::default();
+                Event::RowPanicked { record_id: &record.id }.emit();
+            }
+        }
+    }
+    found
+}

@@ -1,0 +1,352 @@
+//! The loop that drives everything: rows in, detections, alerts, one transaction, out.
+//!
+//! ```text
+//! source task ──batch──► this loop ──commit──► store ──► outbox task ──► Keep
+//! rules task ──exchanges the detector──┘
+//! ```
+//! One batch is settled before the next one is taken, so memory is bounded by two batches: the one
+//! in work and the one the source holds ready. When the store cannot be written, reading waits.
+
+mod evaluate;
+mod reload;
+mod source;
+
+use crate::cli::Failure;
+use crate::config::Config;
+use crate::events::{COUNTERS, Event, Stats, add};
+use crate::keep::{self, PayloadSettings};
+use crate::outbox::{Counts, Outbox};
+use crate::rules;
+use crate::store::{Commit, SharedStore, Store, StoreSettings, lock};
+use crate::tail::Batch;
+use anyhow::Context;
+use arc_swap::ArcSwap;
+use otel_log_ai_core::alert::{Grouping, Notification};
+use otel_log_ai_core::detect::Detector;
+use source::FromSource;
+use std::path::PathBuf;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use tokio::sync::{Notify, mpsc, watch};
+
+/// Environment variable that names the statistics file.
+const STATS_FILE: &str = "OTEL_LOG_AI_STATS_FILE";
+/// Waits after a failed commit: from the first to the longest.
+const COMMIT_BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
+/// Beyond the outbox's own drain, how long it is waited for.
+const DRAIN_GRACE: Duration = Duration::from_secs(2);
+
+/// What can happen.
+enum Tick {
+    /// Something from the source task.
+    Source(FromSource),
+    /// A notification may be due.
+    Due,
+    /// Statistics are to be written.
+    Stats,
+    /// A signal to stop.
+    Stop(&'static str),
+}
+
+/// Runs until a signal. Everything that cannot be mended by waiting is an error.
+pub async fn run(config: Config) -> Result<(), Failure> {
+    let mut signals = Signals::new().context("listen to signals")?;
+    let detector = load_rules(&config)?;
+    let store = Store::open(StoreSettings::new(&config.state_path)).map_err(anyhow::Error::from)?;
+    let saved = store.load().map_err(anyhow::Error::from)?;
+    let store: SharedStore = Arc::new(Mutex::new(store));
+
+    let client = keep::Client::new(&config.keep_settings())?;
+    let outbox = Outbox::new(Arc::clone(&store), client, config.outbox_settings());
+    let (stop_outbox, outbox_stopped) = watch::channel(false);
+    let mut pipeline = Pipeline {
+        detector: Arc::clone(&detector),
+        grouping: Grouping::restore(config.grouping_settings(), saved.open),
+        payload: config.payload_settings(),
+        store,
+        wake: outbox.waker(),
+        counts: outbox.counts(),
+        started: jiff::Timestamp::now().to_string(),
+        stats_file: std::env::var_os(STATS_FILE).map(PathBuf::from),
+        evicted: 0,
+    };
+    let drain = config.outbox_settings().drain + DRAIN_GRACE;
+    let outbox = tokio::spawn(outbox.run(outbox_stopped));
+    let (batches, from_source) = mpsc::channel(1);
+    let source = tokio::spawn(source::run(config.clickhouse.clone(), saved.position, batches));
+    let reload = tokio::spawn(reload::run(config.rules.clone(), detector));
+
+    let outcome = pipeline.work(from_source, &mut signals).await;
+    // Rows that were read ahead are not committed; they will be read again.
+    source.abort();
+    reload.abort();
+    let flushed = match outcome {
+        Ok(()) => pipeline.flush().await,
+        Err(error) => Err(error),
+    };
+    let _ = stop_outbox.send(true);
+    tokio::select! {
+        _ = tokio::time::timeout(drain, outbox) => {}
+        signal = signals.next() => tracing::warn!("{signal} again: stopping at once, what is left stays queued"),
+    }
+    pipeline.report(true);
+    flushed.map_err(Failure::from)
+}
+
+/// Reads and compiles the rules for the start; without any there is nothing to do.
+fn load_rules(config: &Config) -> Result<Arc<ArcSwap<Detector>>, Failure> {
+    let (detector, loaded) = rules::compile(&config.rules)
+        .map_err(|problem| Failure::unusable(anyhow::anyhow!("the built-in taxonomy: {problem}")))?;
+    reload::tell(&detector, &loaded, false);
+    if detector.rules().is_empty() {
+        let error = anyhow::anyhow!("no rule is left to use");
+        return Err(Failure::unusable(error)
+            .hint("`otel-log-ai check` says why; see `rules.paths`, `rules.min_level` and `rules.status`"));
+    }
+    Ok(Arc::new(ArcSwap::from_pointee(detector)))
+}
+
+struct Pipeline {
+    detector: Arc<ArcSwap<Detector>>,
+    grouping: Grouping,
+    payload: PayloadSettings,
+    store: SharedStore,
+    wake: Arc<Notify>,
+    counts: Arc<Counts>,
+    started: String,
+    stats_file: Option<PathBuf>,
+    /// Alerts closed early, as told last.
+    evicted: u64,
+}
+
+impl Pipeline {
+    /// Works until a signal comes or the state file is beyond repair.
+    async fn work(
+        &mut self,
+        mut source: mpsc::Receiver<FromSource>,
+        signals: &mut Signals,
+    ) -> anyhow::Result<()> {
+        let mut stats = tokio::time::interval(Duration::from_secs(1));
+        stats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
+        loop {
+            let due_ms = self.grouping.next_due_ms();
+            let tick = tokio::select! {
+                biased;
+                signal = signals.next() => Tick::Stop(signal),
+                _ = stats.tick() => Tick::Stats,
+                () = sleep_until_ms(due_ms) => Tick::Due,
+                Some(message) = source.recv() => Tick::Source(message),
+            };
+            let done = match tick {
+                Tick::Stop(signal) => {
+                    Event::Stopping { signal }.emit();
+                    return Ok(());
+                }
+                Tick::Stats => {
+                    self.report(false);
+                    continue;
+                }
+                Tick::Due => Done::default(),
+                Tick::Source(FromSource::Opened { position }) => {
+                    Done { position: Some(position), ..Done::default() }
+                }
+                Tick::Source(FromSource::Away) => {
+                    self.grouping.hold(now_ms());
+                    continue;
+                }
+                Tick::Source(FromSource::Batch(batch)) => self.evaluate(batch).await?,
+            };
+            if !self.settle(done, Some(signals)).await? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Runs the rules on a batch and takes the detections into the open alerts.
+    async fn evaluate(&mut self, batch: Box<Batch>) -> anyhow::Result<Done> {
+        let detector = self.detector.load_full();
+        let work = move || {
+            let found = evaluate::evaluate(&detector, &batch);
+            (batch, found)
+        };
+        let (batch, found) = tokio::task::spawn_blocking(work).await.context("evaluate a batch")?;
+        let now_ms = now_ms();
+        for detection in &found.detections {
+            self.grouping.observe(detection, now_ms);
+        }
+        let rows = batch.len() as u64;
+        add(&COUNTERS.rows, rows);
+        add(&COUNTERS.batches, 1);
+        add(&COUNTERS.detections, found.detections.len() as u64);
+        add(&COUNTERS.faults, found.faults);
+        add(&COUNTERS.unrecognised, found.unrecognised);
+        Ok(Done {
+            rows,
+            detections: found.detections.len() as u64,
+            newest_ns: batch.newest_ns,
+            position: Some(batch.position),
+        })
+    }
+
+    /// Commits what was done together with what became due. `false`: a signal came while the state
+    /// file could not be written.
+    async fn settle(&mut self, done: Done, signals: Option<&mut Signals>) -> anyhow::Result<bool> {
+        let due = self.grouping.due(now_ms());
+        let evicted = self.grouping.evicted_total();
+        if evicted > self.evicted {
+            Event::AlertsEvicted { alerts: evicted }.emit();
+            self.evicted = evicted;
+        }
+        self.commit(done, due, signals).await
+    }
+
+    async fn commit(
+        &mut self,
+        done: Done,
+        due: Vec<Notification>,
+        mut signals: Option<&mut Signals>,
+    ) -> anyhow::Result<bool> {
+        let open_changes = self.grouping.take_changes();
+        if done.position.is_none() && due.is_empty() && open_changes.is_empty() {
+            return Ok(true);
+        }
+        let queued = due.len() as u64;
+        let commit = Commit {
+            position: done.position.as_deref(),
+            open_changes,
+            outbox: due.iter().map(|notification| keep::outbox_item(notification, &self.payload)).collect(),
+            totals: vec![("rows", done.rows), ("detections", done.detections), ("alerts_queued", queued)],
+        };
+        let mut wait = COMMIT_BACKOFF.0;
+        let mut failed = false;
+        loop {
+            let outcome = tokio::task::block_in_place(|| lock(&self.store).commit(&commit));
+            match outcome {
+                Ok(()) => break,
+                Err(error) if !error.is_temporary() => return Err(error).context("commit results"),
+                Err(error) => {
+                    Event::StoreFailed { why: &error.to_string(), first: !failed, retry_in: wait }.emit();
+                    failed = true;
+                }
+            }
+            // The outbox may be what makes room.
+            self.wake.notify_one();
+            match &mut signals {
+                None => {
+                    return Err(anyhow::anyhow!(
+                        "the state file cannot be written; what was read last will be read again"
+                    ));
+                }
+                Some(signals) => tokio::select! {
+                    signal = signals.next() => {
+                        Event::Stopping { signal }.emit();
+                        return Ok(false);
+                    }
+                    () = tokio::time::sleep(wait) => wait = (wait * 2).min(COMMIT_BACKOFF.1),
+                },
+            }
+        }
+        if failed {
+            Event::StoreBack.emit();
+        }
+        if queued > 0 {
+            add(&COUNTERS.alerts_queued, queued);
+            self.wake.notify_one();
+        }
+        if done.newest_ns > 0 {
+            let lag_ms = now_ms().saturating_sub((done.newest_ns / 1_000_000) as i64);
+            COUNTERS.lag_ms.store(u64::try_from(lag_ms).unwrap_or(0), Ordering::Relaxed);
+        }
+        Ok(true)
+    }
+
+    /// Queues what waits for its group, so that a stop does not delay it.
+    async fn flush(&mut self) -> anyhow::Result<()> {
+        let due = self.grouping.flush(now_ms());
+        self.commit(Done::default(), due, None).await.map(drop)
+    }
+
+    /// Writes the statistics file; at the end, the log line as well.
+    fn report(&self, last: bool) {
+        let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let stats = Stats {
+            alerts_delivered: get(&self.counts.delivered),
+            alerts_dead: get(&self.counts.dead),
+            alerts_open: self.grouping.open_count() as u64,
+            ..Stats::read(&self.started)
+        };
+        let Ok(json) = serde_json::to_string(&stats) else { return };
+        if last {
+            tracing::info!("{json}");
+        }
+        if let Some(path) = &self.stats_file {
+            // Whoever reads it must never see half a file.
+            let partial = path.with_extension("partial");
+            let written = std::fs::write(&partial, &json).and_then(|()| std::fs::rename(&partial, path));
+            if let Err(error) = written {
+                tracing::debug!("cannot write statistics to {}: {error}", path.display());
+            }
+        }
+    }
+}
+
+/// What a commit is about, besides what became due.
+#[derive(Debug, Default)]
+struct Done {
+    position: Option<String>,
+    rows: u64,
+    detections: u64,
+    newest_ns: u64,
+}
+
+/// The clock, milliseconds since the epoch.
+fn now_ms() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+}
+
+async fn sleep_until_ms(due_ms: Option<i64>) {
+    match due_ms {
+        None => std::future::pending().await,
+        Some(due_ms) => {
+            let wait_ms = due_ms.saturating_sub(now_ms()).clamp(0, 60_000);
+            tokio::time::sleep(Duration::from_millis(wait_ms as u64)).await;
+        }
+    }
+}
+
+/// The signals to stop.
+struct Signals {
+    #[cfg(unix)]
+    terminate: tokio::signal::unix::Signal,
+    #[cfg(unix)]
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn new() -> std::io::Result<Signals> {
+        #[cfg(unix)]
+        {
+            use tokio::signal::unix::{SignalKind, signal};
+            let terminate = signal(SignalKind::terminate())?;
+            Ok(Signals { terminate, interrupt: signal(SignalKind::interrupt())? })
+        }
+        #[cfg(not(unix))]
+        Ok(Signals {})
+    }
+
+    /// The next one. Dropping the future loses none.
+    async fn next(&mut self) -> &'static str {
+        #[cfg(unix)]
+        tokio::select! {
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.interrupt.recv() => "SIGINT",
+        }
+        #[cfg(not(unix))]
+        {
+            let _ = tokio::signal::ctrl_c().await;
+            "Ctrl-C"
+        }
+    }
+}

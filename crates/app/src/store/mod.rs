@@ -1,0 +1,280 @@
+//! The one thing that remembers: a SQLite file with the reading position, the open alerts and the
+//! alerts that wait to be delivered.
+//!
+//! Position, open alerts and outbox change in one transaction ([`Store::commit`]), so that after a
+//! kill at any moment the rows behind the position have had exactly the effect that is stored, and
+//! the rows after it none. One process at a time owns the file; within it the pipeline and the
+//! outbox share one [`Store`] behind a mutex.
+//!
+//! It does not decide what is alerted or when something is sent.
+
+mod error;
+mod queue;
+mod schema;
+#[cfg(test)]
+mod tests;
+
+pub use error::StoreError;
+pub use queue::{Delivery, Queued};
+
+use otel_log_ai_core::alert::{Changes, Fingerprint, OpenAlert};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use uuid::Uuid;
+
+/// How long another process may take to let go of the file (a predecessor that is stopping).
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
+/// Where the state is and how large it may grow.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StoreSettings {
+    /// The SQLite file; created with mode 0600 where it is not there yet. Its directory must exist.
+    pub path: PathBuf,
+    /// Most alerts that wait for delivery. A commit that would exceed it is refused with
+    /// [`StoreError::OutboxFull`], so that reading stops and the logs wait where they are safe.
+    pub outbox_max: usize,
+    /// Most dead letters kept; beyond, the oldest are removed and counted.
+    pub dead_letters_max: usize,
+}
+
+impl StoreSettings {
+    /// The recommended limits: at 20 KB an alert, 400 MB waiting and 100 MB of dead letters.
+    pub fn new(path: impl Into<PathBuf>) -> StoreSettings {
+        StoreSettings { path: path.into(), outbox_max: 20_000, dead_letters_max: 5_000 }
+    }
+}
+
+/// The open state file.
+#[derive(Debug)]
+pub struct Store {
+    connection: Connection,
+    settings: StoreSettings,
+}
+
+/// What was stored when the service last stopped, in whatever way.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Saved {
+    /// Reading position, as it was committed; `None` on the first start.
+    pub position: Option<String>,
+    /// Alerts that were open.
+    pub open: Vec<OpenAlert>,
+    /// Counters over all runs.
+    pub totals: BTreeMap<String, u64>,
+}
+
+/// What one batch of rows did, to be stored together or not at all.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Commit<'a> {
+    /// New reading position; `None` leaves it.
+    pub position: Option<&'a str>,
+    /// From [`otel_log_ai_core::alert::Grouping::take_changes`].
+    pub open_changes: Changes,
+    /// Alerts to deliver, in order.
+    pub outbox: Vec<OutboxItem>,
+    /// Added to the counters that survive, by name.
+    pub totals: Vec<(&'a str, u64)>,
+}
+
+/// An alert on its way out.
+#[derive(Debug, Clone, PartialEq)]
+pub struct OutboxItem {
+    /// The notification's id.
+    pub id: Uuid,
+    /// The group it tells of: a later word on the same group replaces an unsent earlier one.
+    pub group_id: Uuid,
+    /// Identity at the receiver.
+    pub fingerprint: Fingerprint,
+    /// Whether it says that the alert is over.
+    pub resolved: bool,
+    /// When it was made, milliseconds since the epoch.
+    pub queued_at_ms: i64,
+    /// The JSON object to send, byte for byte the same at each attempt.
+    pub payload: Vec<u8>,
+}
+
+/// The store as pipeline and outbox share it.
+pub type SharedStore = Arc<Mutex<Store>>;
+
+/// Locks the store. A panic while it was locked left no half transaction behind: SQLite rolled it
+/// back.
+pub fn lock(store: &Mutex<Store>) -> MutexGuard<'_, Store> {
+    store.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Store {
+    /// Opens the state file or makes a new one. A file that is damaged, of another program, of a
+    /// newer version or in use is refused: starting over silently would lose alerts or send them
+    /// again.
+    pub fn open(settings: StoreSettings) -> Result<Store, StoreError> {
+        let path = settings.path.clone();
+        create_private(&path)?;
+        let at = |error| StoreError::at(&path, error);
+        let mut connection = connect(&path).map_err(at)?;
+        // Nothing is written before it is known that the file is ours and whole.
+        schema::examine(&connection, &path)?;
+        claim(&connection).map_err(at)?;
+        schema::migrate(&mut connection).map_err(at)?;
+        connection.execute_batch("PRAGMA incremental_vacuum").map_err(at)?;
+        Ok(Store { connection, settings })
+    }
+
+    /// Reads what was stored.
+    pub fn load(&self) -> Result<Saved, StoreError> {
+        let mut saved = Saved::default();
+        self.explain(|connection| {
+            let sql = "SELECT value FROM position";
+            saved.position = connection.query_row(sql, [], |row| row.get(0)).optional()?;
+            let mut statement = connection.prepare("SELECT name, value FROM totals")?;
+            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
+            for row in rows {
+                let (name, value) = row?;
+                saved.totals.insert(name, value.max(0).unsigned_abs());
+            }
+            Ok(())
+        })?;
+        let alerts: Vec<String> = self.explain(|connection| {
+            let mut statement = connection.prepare("SELECT alert FROM open_alerts ORDER BY fingerprint")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        })?;
+        for alert in alerts {
+            let alert = serde_json::from_str(&alert).map_err(|error| StoreError::Damaged {
+                path: self.settings.path.clone(),
+                reason: format!("an open alert cannot be read: {error}"),
+            })?;
+            saved.open.push(alert);
+        }
+        Ok(saved)
+    }
+
+    /// Stores the effect of one batch, all of it or, on an error, nothing; then the same commit can
+    /// be tried again where [`StoreError::is_temporary`] says so.
+    pub fn commit(&mut self, commit: &Commit<'_>) -> Result<(), StoreError> {
+        let outbox_max = self.settings.outbox_max;
+        let fits = self.transaction(|transaction| {
+            if let Some(position) = commit.position {
+                let sql = "INSERT INTO position (only_row, value) VALUES (1, ?1)
+                           ON CONFLICT (only_row) DO UPDATE SET value = excluded.value";
+                transaction.prepare_cached(sql)?.execute([position])?;
+            }
+            change_open(transaction, &commit.open_changes)?;
+            for item in &commit.outbox {
+                queue::enqueue(transaction, item)?;
+            }
+            for (name, by) in &commit.totals {
+                add_total(transaction, name, *by)?;
+            }
+            // Coalescing may have made room, so it is counted after.
+            Ok(commit.outbox.is_empty() || queue::len(transaction)? <= outbox_max)
+        })?;
+        if !fits {
+            return Err(StoreError::OutboxFull { limit: outbox_max });
+        }
+        Ok(())
+    }
+
+    /// Adds to a counter that survives.
+    pub fn add_total(&mut self, name: &str, by: u64) -> Result<(), StoreError> {
+        self.transaction(|transaction| add_total(transaction, name, by).map(|()| true)).map(|_| ())
+    }
+
+    /// Runs `work` in a transaction, which is kept if `work` returns true.
+    fn transaction(
+        &mut self,
+        work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<bool>,
+    ) -> Result<bool, StoreError> {
+        let run = || {
+            let transaction = self.connection.transaction()?;
+            let keep = work(&transaction)?;
+            if keep {
+                transaction.commit()?;
+            }
+            Ok(keep)
+        };
+        run().map_err(|error| StoreError::at(&self.settings.path, error))
+    }
+
+    /// Runs `work` and says in its error which file it is about.
+    fn explain<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
+        work(&self.connection).map_err(|error| StoreError::at(&self.settings.path, error))
+    }
+}
+
+fn change_open(transaction: &Transaction<'_>, changes: &Changes) -> rusqlite::Result<()> {
+    for print in &changes.deletes {
+        let sql = "DELETE FROM open_alerts WHERE fingerprint = ?1";
+        transaction.prepare_cached(sql)?.execute([print.to_string()])?;
+    }
+    for alert in &changes.upserts {
+        let json = serde_json::to_string(alert)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        let sql = "INSERT INTO open_alerts (fingerprint, alert) VALUES (?1, ?2)
+                   ON CONFLICT (fingerprint) DO UPDATE SET alert = excluded.alert";
+        transaction.prepare_cached(sql)?.execute(params![alert.fingerprint.to_string(), json])?;
+    }
+    Ok(())
+}
+
+fn add_total(transaction: &Transaction<'_>, name: &str, by: u64) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO totals (name, value) VALUES (?1, ?2)
+               ON CONFLICT (name) DO UPDATE SET value = value + excluded.value";
+    let by = i64::try_from(by).unwrap_or(i64::MAX);
+    transaction.prepare_cached(sql)?.execute(params![name, by]).map(|_| ())
+}
+
+/// Makes the file where it is missing, readable by its owner only: it holds log text. SQLite gives
+/// its journal the same mode.
+fn create_private(path: &Path) -> Result<(), StoreError> {
+    let unusable = |reason: std::io::Error| StoreError::Unusable {
+        path: path.to_owned(),
+        reason: match reason.kind() {
+            std::io::ErrorKind::NotFound => "its directory does not exist".to_owned(),
+            std::io::ErrorKind::PermissionDenied => {
+                "permission denied; the service's account must be able to write it".to_owned()
+            }
+            _ => reason.to_string(),
+        },
+    };
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(path).map_err(unusable)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = file.metadata().map_err(unusable)?.permissions().mode();
+        if mode & 0o077 != 0 {
+            file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(unusable)?;
+        }
+    }
+    drop(file);
+    Ok(())
+}
+
+/// Connects. The exclusive mode comes before anything else: with it the write-ahead log needs no
+/// shared memory, and a lock once taken is held.
+fn connect(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection = Connection::open_with_flags(path, flags)?;
+    connection.busy_timeout(LOCK_WAIT)?;
+    connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
+    Ok(connection)
+}
+
+/// Takes the file for this process alone.
+///
+/// `synchronous = FULL` syncs the journal at every commit. With NORMAL a power cut could undo the
+/// last commits after their alerts had left: the rows would be read again, be counted in another
+/// grouping in time, and the receiver would be told something else than it already knows. One sync
+/// a batch is a small price.
+fn claim(connection: &Connection) -> rusqlite::Result<()> {
+    connection.execute_batch(
+        "PRAGMA auto_vacuum = INCREMENTAL;
+         PRAGMA journal_mode = WAL;
+         PRAGMA synchronous = FULL;
+         BEGIN IMMEDIATE; COMMIT;",
+    )
+}

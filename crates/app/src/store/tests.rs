@@ -1,0 +1,306 @@
+//! The store keeps what it promised, whatever happens to the process.
+
+use super::*;
+use crate::keep::PayloadSettings;
+use otel_log_ai_core::alert::{Detection, GroupField, Grouping, GroupingSettings, Origin};
+use otel_log_ai_core::rule::{Level, LogSource, RuleInfo};
+
+fn settings(directory: &Path) -> StoreSettings {
+    StoreSettings::new(directory.join("state.sqlite"))
+}
+
+fn grouping() -> Grouping {
+    Grouping::new(GroupingSettings {
+        instance: "default".into(),
+        group_by: vec![GroupField::Host],
+        group_wait: Duration::ZERO,
+        group_interval: Duration::ZERO,
+        repeat_interval: Duration::from_secs(60),
+        window: Duration::from_secs(60),
+        resolve: true,
+        evidence_max: 5,
+        open_max: 100,
+    })
+}
+
+fn detection(host: &str, n: u64) -> Detection {
+    let rule = RuleInfo {
+        id: "rule".into(),
+        title: "Rule".into(),
+        level: Level::High,
+        status: None,
+        description: String::new(),
+        author: String::new(),
+        references: vec![],
+        falsepositives: vec![],
+        tags: vec![],
+        logsource: LogSource::default(),
+        path: String::new(),
+    };
+    let origin =
+        Origin { record_id: format!("row-{n}"), timestamp_ns: n, host: host.into(), ..Origin::default() };
+    Detection { rule: Arc::new(rule), origin, fields: vec![], excerpt: "text".into() }
+}
+
+/// What a turn of the pipeline at `now_ms` stores.
+fn turn(grouping: &mut Grouping, now_ms: i64) -> Commit<'static> {
+    let keep = PayloadSettings {
+        environment: "test".into(),
+        severity: crate::keep::SeverityMap::default(),
+        signoz_url: None,
+    };
+    let due = grouping.due(now_ms);
+    let outbox = due.iter().map(|notification| crate::keep::outbox_item(notification, &keep)).collect();
+    Commit { open_changes: grouping.take_changes(), outbox, ..Commit::default() }
+}
+
+#[test]
+fn a_commit_is_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(directory.path())).unwrap();
+    assert_eq!(store.load().unwrap(), Saved::default());
+    let mut grouping = grouping();
+    grouping.observe(&detection("a", 1), 0);
+    grouping.observe(&detection("b", 2), 0);
+    let commit = Commit { position: Some("p1"), totals: vec![("rows", 7)], ..turn(&mut grouping, 0) };
+    store.commit(&commit).unwrap();
+    store.commit(&Commit { totals: vec![("rows", 3)], ..Commit::default() }).unwrap();
+    drop(store);
+
+    let store = Store::open(settings(directory.path())).unwrap();
+    let saved = store.load().unwrap();
+    assert_eq!(saved.position.as_deref(), Some("p1"));
+    assert_eq!(saved.open, commit.open_changes.upserts);
+    assert_eq!(saved.totals["rows"], 10);
+    assert_eq!(store.outbox_len().unwrap(), 2);
+    let ready = store.outbox_ready(0, 10).unwrap();
+    assert_eq!(ready[0].payload, commit.outbox[0].payload);
+}
+
+#[test]
+fn only_the_owner_may_read_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = settings(directory.path());
+    std::fs::write(&settings.path, "").unwrap();
+    let mut store = Store::open(settings).unwrap();
+    store.commit(&Commit { position: Some("p"), ..Commit::default() }).unwrap();
+    #[cfg(unix)]
+    for entry in std::fs::read_dir(directory.path()).unwrap() {
+        use std::os::unix::fs::PermissionsExt;
+        let entry = entry.unwrap();
+        assert_eq!(entry.metadata().unwrap().permissions().mode() & 0o777, 0o600, "{entry:?}");
+    }
+}
+
+#[test]
+fn two_owners_are_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = Store::open(settings(directory.path())).unwrap();
+    let error = Store::open(settings(directory.path())).unwrap_err();
+    assert!(matches!(error, StoreError::InUse { .. }), "{error}");
+    drop(first);
+    Store::open(settings(directory.path())).unwrap();
+}
+
+#[test]
+fn a_file_it_cannot_trust_is_refused_and_left_alone() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.sqlite");
+
+    std::fs::write(&path, "this is not a database, but long enough to be taken for one ".repeat(100))
+        .unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = Store::open(settings(directory.path())).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+
+    std::fs::remove_file(&path).unwrap();
+    Connection::open(&path).unwrap().execute_batch("CREATE TABLE theirs (x)").unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = Store::open(settings(directory.path())).unwrap_err();
+    assert!(matches!(error, StoreError::Foreign { .. }), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+
+    std::fs::remove_file(&path).unwrap();
+    drop(Store::open(settings(directory.path())).unwrap());
+    Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 99").unwrap();
+    let error = Store::open(settings(directory.path())).unwrap_err();
+    assert!(matches!(error, StoreError::Newer { found: 99, .. }), "{error}");
+
+    let error = Store::open(StoreSettings::new(directory.path().join("no/such/state"))).unwrap_err();
+    assert!(error.to_string().contains("directory does not exist"), "{error}");
+    assert!(!error.is_temporary());
+}
+
+#[test]
+fn damage_in_the_midst_is_found() {
+    let directory = tempfile::tempdir().unwrap();
+    let settings = settings(directory.path());
+    let mut store = Store::open(settings.clone()).unwrap();
+    let mut grouping = grouping();
+    for n in 0..200 {
+        grouping.observe(&detection(&format!("host-{n}"), n), 0);
+    }
+    store.commit(&turn(&mut grouping, 0)).unwrap();
+    drop(store);
+    let mut bytes = std::fs::read(&settings.path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle..middle + 20_000].fill(0xa5);
+    std::fs::write(&settings.path, bytes).unwrap();
+    let error = Store::open(settings).and_then(|store| store.load()).unwrap_err();
+    assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+}
+
+#[test]
+fn a_full_outbox_refuses_the_whole_commit_until_there_is_room() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(StoreSettings { outbox_max: 2, ..settings(directory.path()) }).unwrap();
+    let mut grouping = grouping();
+    for n in 0..2 {
+        grouping.observe(&detection(&format!("host-{n}"), n), 0);
+    }
+    store.commit(&turn(&mut grouping, 0)).unwrap();
+    // An update takes the place of the unsent word before it: no more room is needed.
+    grouping.observe(&detection("host-0", 3), 1);
+    store.commit(&turn(&mut grouping, 1)).unwrap();
+    assert_eq!(store.outbox_len().unwrap(), 2);
+
+    grouping.observe(&detection("host-2", 4), 2);
+    let commit = Commit { position: Some("later"), ..turn(&mut grouping, 2) };
+    let error = store.commit(&commit).unwrap_err();
+    assert!(matches!(error, StoreError::OutboxFull { limit: 2 }) && error.is_temporary(), "{error}");
+    let saved = store.load().unwrap();
+    assert_eq!((saved.position, saved.open.len()), (None, 2));
+
+    let ready = store.outbox_ready(10, 1).unwrap();
+    store.outbox_accepted(&ready, 0).unwrap();
+    store.commit(&commit).unwrap();
+    assert_eq!(store.load().unwrap().position.as_deref(), Some("later"));
+}
+
+#[test]
+fn a_disk_without_room_is_said_and_loses_nothing() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(directory.path())).unwrap();
+    let pages: i64 = store.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+    store.connection.execute_batch(&format!("PRAGMA max_page_count = {}", pages + 2)).unwrap();
+    let mut grouping = grouping();
+    for n in 0..100 {
+        grouping.observe(&detection(&format!("host-{n}"), n), 0);
+    }
+    let commit = Commit { position: Some("p"), ..turn(&mut grouping, 0) };
+    let error = store.commit(&commit).unwrap_err();
+    assert!(matches!(error, StoreError::DiskFull { .. }) && error.is_temporary(), "{error}");
+    assert_eq!(store.load().unwrap(), Saved::default());
+    store.connection.execute_batch("PRAGMA max_page_count = 100000").unwrap();
+    store.commit(&commit).unwrap();
+    assert_eq!(store.outbox_len().unwrap(), 100);
+}
+
+/// A copy of the files at any moment is what a kill at that moment leaves behind.
+#[test]
+fn a_kill_at_any_moment_leaves_whole_commits() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(directory.path())).unwrap();
+    let mut grouping = grouping();
+    for n in 1..=30_u64 {
+        grouping.observe(&detection(&format!("host-{}", n % 7), n), n as i64);
+        let position = n.to_string();
+        let commit =
+            Commit { position: Some(&position), totals: vec![("rows", 1)], ..turn(&mut grouping, n as i64) };
+        let copy = if n % 2 == 0 {
+            store.commit(&commit).unwrap();
+            copy_of(directory.path())
+        } else {
+            // In the midst of the transaction, before SQLite's commit.
+            let mut copy = None;
+            let midst = store.transaction(|transaction| {
+                change_open(transaction, &commit.open_changes)?;
+                copy = Some(copy_of(directory.path()));
+                Ok(false)
+            });
+            midst.unwrap();
+            let copy = copy.unwrap();
+            store.commit(&commit).unwrap();
+            copy
+        };
+        let expected = if n % 2 == 0 { n } else { n - 1 };
+        let saved = Store::open(settings(copy.path())).unwrap().load().unwrap();
+        let counted: u64 = saved.open.iter().map(|alert| alert.count).sum();
+        let position = saved.position.map_or(0, |position| position.parse().unwrap());
+        let rows = saved.totals.get("rows").copied().unwrap_or(0);
+        assert_eq!((position, counted, rows), (expected, expected, expected));
+    }
+}
+
+#[test]
+fn a_torn_journal_loses_at_most_the_last_commit() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(directory.path())).unwrap();
+    let mut grouping = grouping();
+    for n in 1..=5_u64 {
+        grouping.observe(&detection("host", n), n as i64);
+        let position = n.to_string();
+        let commit = Commit { position: Some(&position), ..turn(&mut grouping, n as i64) };
+        store.commit(&commit).unwrap();
+    }
+    let journal = directory.path().join("state.sqlite-wal");
+    let whole = std::fs::metadata(&journal).unwrap().len();
+    for cut in 1..=12 {
+        let copy = copy_of(directory.path());
+        let journal =
+            std::fs::OpenOptions::new().write(true).open(copy.path().join("state.sqlite-wal")).unwrap();
+        journal.set_len(whole - cut * 512).unwrap();
+        let saved = Store::open(settings(copy.path())).unwrap().load().unwrap();
+        let position: u64 = saved.position.map_or(0, |position| position.parse().unwrap());
+        assert!(position < 5, "the last commit is not whole any more");
+        assert_eq!(saved.open.iter().map(|alert| alert.count).sum::<u64>(), position);
+    }
+}
+
+fn copy_of(directory: &Path) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+    }
+    copy
+}
+
+#[test]
+fn dead_letters_are_kept_with_their_reason_within_the_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(StoreSettings { dead_letters_max: 3, ..settings(directory.path()) }).unwrap();
+    let mut grouping = grouping();
+    for n in 0..5 {
+        grouping.observe(&detection(&format!("host-{n}"), n), 0);
+    }
+    store.commit(&turn(&mut grouping, 0)).unwrap();
+    for item in store.outbox_ready(0, 10).unwrap() {
+        store.outbox_dead(&[item], 1, "because").unwrap();
+    }
+    let dead = store.dead_letters(10).unwrap();
+    assert_eq!((dead.len(), dead[0].1.as_str()), (3, "because"));
+    assert_eq!(store.outbox_len().unwrap(), 0);
+    let totals = store.load().unwrap().totals;
+    assert_eq!((totals["alerts_dead"], totals["dead_letters_dropped"]), (5, 2));
+}
+
+#[test]
+fn a_newer_word_survives_the_delivery_of_the_older() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(directory.path())).unwrap();
+    let mut grouping = grouping();
+    grouping.observe(&detection("host", 1), 0);
+    store.commit(&turn(&mut grouping, 0)).unwrap();
+    let on_its_way = store.outbox_ready(0, 10).unwrap();
+    store.outbox_begin(&on_its_way, 0, 5_000).unwrap();
+    grouping.observe(&detection("host", 2), 1);
+    store.commit(&turn(&mut grouping, 1)).unwrap();
+    store.outbox_accepted(&on_its_way, 5_000).unwrap();
+    // It is there, but keeps its distance.
+    assert_eq!(store.outbox_ready(4_999, 10).unwrap(), []);
+    let next = store.outbox_ready(5_000, 10).unwrap();
+    assert_eq!(next.len(), 1);
+    assert_ne!(next[0].id, on_its_way[0].id);
+}

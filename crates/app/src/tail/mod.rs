@@ -1,0 +1,132 @@
+//! What is new in the log table: batches of rows, in the order of insertion, late rows included.
+//!
+//! Nothing is consumed until the caller has committed a batch's position together with the batch's
+//! results; opening with the saved position goes on exactly there. Where the table has parts
+//! (MergeTree, or Distributed over it), [`parts`] reads by the [`ledger`] of parts and no row is
+//! missed or doubled; elsewhere (a view) [`by_time`] scans an overlap of event time, and rows later
+//! than the overlap are missed.
+
+mod by_time;
+mod ledger;
+mod parts;
+mod position;
+
+use crate::clickhouse::{Client, Fault, Layout, Rows};
+use crate::config::Start;
+use crate::events::Event;
+use otel_log_ai_core::otel::LogRecord;
+use position::Position;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Most bytes of one batch on the wire (uncompressed). With more, fewer rows are taken at a time.
+const BATCH_BYTES_MAX: usize = 64 << 20;
+/// How often a row that cannot be read is tried before it is passed over.
+const ROW_ATTEMPTS: u32 = 5;
+/// How late a row of a table without parts may be, seconds.
+pub const OVERLAP_S: u64 = by_time::OVERLAP.as_secs();
+
+/// Rows, and the position after them.
+#[derive(Debug)]
+pub struct Batch {
+    rows: Rows,
+    /// To be committed with the results of this batch; opaque.
+    pub position: String,
+    /// Event time of the oldest row, nanoseconds since the epoch; 0 without rows.
+    pub oldest_ns: u64,
+    /// Event time of the newest row, nanoseconds since the epoch; 0 without rows.
+    pub newest_ns: u64,
+}
+
+impl Batch {
+    /// How many rows there are.
+    pub fn len(&self) -> usize {
+        self.rows.len()
+    }
+
+    /// The record of a row.
+    pub fn record(&self, index: usize) -> LogRecord<'_> {
+        self.rows.record(index)
+    }
+
+    fn new(rows: Rows, position: String) -> Batch {
+        let cut = rows.rows().iter().filter(|row| row.body_bytes > row.body_bytes_read);
+        let longest = cut.clone().map(|row| row.body_bytes).max();
+        if let Some(longest) = longest {
+            Event::BodiesCut { rows: cut.count() as u64, longest_bytes: longest }.emit();
+        }
+        let times = rows.rows().iter().map(|row| row.timestamp_ns);
+        let (oldest_ns, newest_ns) = (times.clone().min().unwrap_or(0), times.max().unwrap_or(0));
+        Batch { rows, position, oldest_ns, newest_ns }
+    }
+}
+
+/// The source of batches.
+#[derive(Debug)]
+pub struct Tail {
+    reader: Reader,
+}
+
+/// How the table is read.
+#[derive(Debug)]
+enum Reader {
+    Parts(parts::Parts),
+    ByTime(by_time::ByTime),
+}
+
+impl Tail {
+    /// Opens at `saved` or, without it, where `start` says. `batch_rows` bounds a batch.
+    pub async fn open(
+        client: Arc<Client>,
+        layout: Layout,
+        start: Start,
+        batch_rows: u64,
+        saved: Option<&str>,
+    ) -> anyhow::Result<Tail> {
+        let saved = match saved.map(Position::from_json).transpose()? {
+            Some(position) if position.table != layout.name => {
+                Event::OtherTable { saved: &position.table, now: &layout.name }.emit();
+                None
+            }
+            Some(position) if position.scan.is_some() == layout.has_parts => {
+                Event::OtherTable { saved: "the same table, read another way", now: &layout.name }.emit();
+                None
+            }
+            other => other,
+        };
+        let reader = match layout.has_parts {
+            true => Reader::Parts(parts::Parts::open(client, layout, start, batch_rows, saved).await?),
+            false => {
+                Event::NoParts { table: &layout.name }.emit();
+                Reader::ByTime(by_time::ByTime::open(client, layout, start, batch_rows, saved).await?)
+            }
+        };
+        Ok(Tail { reader })
+    }
+
+    /// The next batch; `None` if there is nothing new. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Result<Option<Batch>, Fault> {
+        match &mut self.reader {
+            Reader::Parts(parts) => parts.next().await,
+            Reader::ByTime(scan) => scan.next().await,
+        }
+    }
+
+    /// The position after the last batch, to be committed once after opening: `start: now` means
+    /// the first start, not each one until something arrives.
+    pub fn position(&self) -> String {
+        match &self.reader {
+            Reader::Parts(parts) => parts.position(),
+            Reader::ByTime(scan) => scan.position(),
+        }
+    }
+}
+
+/// The clock, nanoseconds since the epoch.
+fn now_ns() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! What the tests of the binary share.
+#![allow(dead_code)]
+
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// Root of the workspace.
+pub fn workspace() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..").canonicalize().expect("the workspace exists")
+}
+
+/// A corpus that is not part of the project; prints a notice where it is absent.
+pub fn corpus(path: &str) -> Option<PathBuf> {
+    let full = workspace().join("../shared/corpora").join(path);
+    if full.exists() {
+        return Some(full);
+    }
+    eprintln!("skipped: the corpus {path} is not on this machine");
+    None
+}
+
+/// Runs the binary.
+pub fn otel_log_ai<S: AsRef<std::ffi::OsStr>>(args: impl IntoIterator<Item = S>) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_otel-log-ai")).args(args).output().expect("the binary runs")
+}
+
+/// Runs `scan --output ndjson` and gives back `(rule_id, record_id)` of every detection.
+pub fn scan(rules: &[PathBuf], rows: &Path) -> BTreeSet<(String, String)> {
+    let mut args: Vec<PathBuf> = vec!["scan".into(), "--rules".into()];
+    args.extend(rules.iter().cloned());
+    args.extend(["--output".into(), "ndjson".into(), "--".into(), rows.into()]);
+    let output = otel_log_ai(&args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    text.lines()
+        .map(|line| {
+            let detection: Value = serde_json::from_str(line).expect("a JSON line");
+            let field = |name: &str| detection[name].as_str().unwrap_or_default().to_owned();
+            (field("rule_id"), field("record_id"))
+        })
+        .collect()
+}
+
+/// SigmaHQ's tree, unpacked below `into`: the folders of rules that are meant to be used.
+pub fn sigmahq(into: &Path) -> Option<Vec<PathBuf>> {
+    let archive = corpus("sigma-rules/sigmahq-rules-8eaafff1.tar.gz")?;
+    let file = std::fs::File::open(archive).expect("the archive opens");
+    tar::Archive::new(flate2::read::GzDecoder::new(file)).unpack(into).expect("the archive unpacks");
+    let folders = [
+        "rules",
+        "rules-emerging-threats",
+        "rules-threat-hunting",
+        "rules-compliance",
+        "rules-dfir",
+        "rules-placeholder",
+    ];
+    Some(folders.iter().map(|folder| into.join(folder)).filter(|folder| folder.exists()).collect())
+}

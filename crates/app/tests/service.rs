@@ -1,0 +1,331 @@
+//! The real binary between the real ClickHouse engine and a receiver that behaves as Keep does.
+
+use otel_log_ai_testkit::clickhouse::{ClickHouse, Options};
+use otel_log_ai_testkit::keep::Keep;
+use otel_log_ai_testkit::schema::{self, Layout};
+use otel_log_ai_testkit::signoz::{LogRow, Writer};
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+const BINARY: &str = env!("CARGO_BIN_EXE_otel-log-ai");
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A directory with configuration, rules and state, and what the service talks to.
+struct Site {
+    directory: tempfile::TempDir,
+    keep: Keep,
+    database: &'static str,
+}
+
+impl Site {
+    fn new(database: &'static str) -> Site {
+        let server = ClickHouse::shared();
+        server.execute(&format!("DROP DATABASE IF EXISTS {database} SYNC")).unwrap();
+        schema::create(server, Layout::Signoz, database).unwrap();
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("rules")).unwrap();
+        let site = Site { directory, keep: Keep::start().unwrap(), database };
+        site.write_rule("one");
+        site.configure(&server.url(), "");
+        site
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// A rule that matches command lines with `marker-<name>`.
+    fn write_rule(&self, name: &str) {
+        let rule = format!(
+            "title: Marker {name}\nid: 5c0ff1ce-0000-4000-8000-{:012x}\nstatus: stable\nlevel: high\n\
+             logsource: {{product: windows, category: process_creation}}\n\
+             detection: {{sel: {{CommandLine|contains: 'marker-{name}'}}, condition: sel}}\n",
+            name.bytes().fold(0u64, |sum, byte| sum * 31 + u64::from(byte))
+        );
+        std::fs::write(self.path(&format!("rules/{name}.yml")), rule).unwrap();
+    }
+
+    fn configure(&self, clickhouse_url: &str, more: &str) {
+        let (database, keep) = (self.database, self.keep.url());
+        let text = format!(
+            "clickhouse: {{url: '{clickhouse_url}', database: {database}, start: beginning, poll_interval: 50ms, \
+             password: '${{env:TEST_PASSWORD:-}}'}}\n\
+             rules: {{paths: [./rules], reload_interval: 1s}}\n\
+             keep: {{url: '{keep}', api_key: key-in-config}}\n{more}"
+        );
+        std::fs::write(self.path("c.yaml"), text).unwrap();
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(BINARY);
+        command.args(arguments).arg("--config").arg(self.path("c.yaml"));
+        command
+    }
+
+    fn start(&self) -> Service {
+        let log = std::fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
+        let child = self
+            .command(&["run"])
+            .env("OTEL_LOG_AI_STATS_FILE", self.path("stats.json"))
+            .stderr(log)
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        Service { child }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    fn stats(&self) -> Value {
+        let text = std::fs::read_to_string(self.path("stats.json")).unwrap_or_default();
+        serde_json::from_str(&text).unwrap_or_default()
+    }
+
+    /// One row for each host, with `marker-<marker>` in its command line.
+    fn insert(&self, marker: &str, hosts: std::ops::Range<u32>) {
+        let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let rows: Vec<LogRow> = hosts
+            .map(|host| {
+                let body = json!({
+                    "channel": "Microsoft-Windows-Sysmon/Operational",
+                    "computer": format!("host-{host}"),
+                    "event_id": {"id": 1, "qualifiers": 0},
+                    "provider": {"name": "Microsoft-Windows-Sysmon", "guid": "", "event_source": ""},
+                    "event_data": {"Image": "C:\\Windows\\cmd.exe", "CommandLine": format!("cmd /c marker-{marker}")},
+                });
+                LogRow::new(now_ns, &[("service.name", "windows")], body.to_string())
+            })
+            .collect();
+        Writer::new(ClickHouse::shared(), Layout::Signoz, self.database).write(&rows).unwrap();
+    }
+
+    /// Distinct alerts that Keep holds: name and host → how often the rule matched.
+    fn alerts(&self) -> BTreeMap<(String, String), u64> {
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
+        let alerts = self.keep.alerts();
+        let of = |alert: &serde_json::Map<String, Value>| {
+            ((text(&alert["name"]), text(&alert["host"])), alert["match_count"].as_u64().unwrap_or_default())
+        };
+        alerts.iter().map(of).collect()
+    }
+
+    fn wait(&self, what: &str, done: impl Fn(&Site) -> bool) {
+        let start = Instant::now();
+        while !done(self) {
+            let (log, alerts) = (self.log(), self.alerts());
+            assert!(start.elapsed() < PATIENCE, "waited for {what} in vain; alerts {alerts:?}; log:\n{log}");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// The running service; killed when dropped.
+struct Service {
+    child: Child,
+}
+
+impl Service {
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
+    }
+
+    /// SIGTERM; the exit code.
+    fn stop(mut self) -> Option<i32> {
+        self.signal("TERM");
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            assert!(start.elapsed() < PATIENCE, "SIGTERM did not stop it");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn stdout(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn stderr(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_row_becomes_one_alert_and_sigterm_drains() {
+    let site = Site::new("svc_first");
+    site.insert("one", 0..3);
+    site.insert("nothing", 0..5);
+    let service = site.start();
+    site.wait("three alerts", |site| site.alerts().len() == 3);
+    assert!(site.alerts().values().all(|count| *count == 1), "{:?}", site.alerts());
+    // A group that still waits for company is told at the stop.
+    site.configure(&ClickHouse::shared().url(), "alerts: {group_wait: 10m}\n");
+    assert_eq!(service.stop(), Some(0), "{}", site.log());
+    let service = site.start();
+    site.insert("one", 3..5);
+    site.wait("the rows", |site| site.stats()["detections"] == 2);
+    assert_eq!(site.alerts().len(), 3);
+    assert_eq!(service.stop(), Some(0), "{}", site.log());
+    site.wait("five alerts", |site| site.alerts().len() == 5);
+    let stats = site.stats();
+    assert_eq!(stats["rows"], 2, "{stats}");
+    assert_eq!(stats["alerts_delivered"], 2, "{stats}");
+    assert_eq!(stats["rules"], 1, "{stats}");
+    let log = site.log();
+    assert!(log.contains("SIGTERM: stopping") && log.contains("svc_first.logs_v2"), "{log}");
+    assert!(!log.contains("key-in-config"), "a secret shows");
+}
+
+#[test]
+fn kills_neither_lose_nor_double() {
+    let site = Site::new("svc_kill");
+    let mut hosts = 0;
+    for pause_ms in [0, 300, 900, 1_500] {
+        site.insert("one", hosts..hosts + 3);
+        let service = site.start();
+        std::thread::sleep(Duration::from_millis(pause_ms));
+        site.insert("one", hosts + 3..hosts + 6);
+        ClickHouse::shared().execute("OPTIMIZE TABLE svc_kill.logs_v2 FINAL").unwrap();
+        hosts += 6;
+        drop(service); // SIGKILL
+    }
+    let service = site.start();
+    site.wait("an alert for each host", |site| site.alerts().len() as u32 == hosts);
+    site.wait("all of it to be read", |site| site.stats()["alerts_open"] == u64::from(hosts));
+    assert_eq!(service.stop(), Some(0));
+    assert!(site.alerts().values().all(|count| *count == 1), "a row counted twice: {:?}", site.alerts());
+    assert!(site.keep.errors().is_empty());
+}
+
+#[test]
+fn rules_are_exchanged_while_it_runs() {
+    let site = Site::new("svc_rules");
+    let service = site.start();
+    site.insert("one", 0..1);
+    site.wait("the first alert", |site| site.alerts().len() == 1);
+    site.write_rule("two");
+    site.wait("the reload", |site| site.stats()["rules"] == 2);
+    site.insert("two", 0..1);
+    site.wait("the new rule's alert", |site| site.alerts().len() == 2);
+    // Nothing usable left: the old rules stay.
+    for name in ["one", "two"] {
+        std::fs::write(site.path(&format!("rules/{name}.yml")), "title: [").unwrap();
+    }
+    site.wait("the refusal", |site| site.log().contains("stay in use"));
+    site.insert("two", 1..2);
+    site.wait("an alert of the old rules", |site| site.alerts().len() == 3);
+    site.write_rule("three");
+    service.signal("HUP");
+    site.wait("the reload", |site| site.stats()["rules"] == 1);
+    assert_eq!(service.stop(), Some(0));
+}
+
+#[test]
+fn it_waits_for_clickhouse_and_says_why() {
+    let site = Site::new("svc_away");
+    let server = ClickHouse::with(Options {
+        credentials: Some(("default".into(), "right-pass".into())),
+        ..Options::default()
+    })
+    .unwrap();
+    server.stop();
+    site.configure(&server.url(), "");
+    site.insert("one", 0..2);
+    let mut service = site.start();
+    site.wait("the reason", |site| site.log().contains("cannot be reached"));
+    server.restart().unwrap();
+    site.wait("the next reason", |site| site.log().contains("wrong user or password"));
+    assert!(service.is_running());
+    drop(service);
+
+    let log = std::fs::File::options().append(true).open(site.path("log")).unwrap();
+    let run = site.command(&["run"]).env("TEST_PASSWORD", "right-pass").stderr(log).spawn().unwrap();
+    let service = Service { child: run };
+    site.wait("the alerts", |site| site.alerts().len() == 2);
+    server.stop();
+    site.insert("one", 2..4);
+    std::thread::sleep(Duration::from_millis(700));
+    server.restart().unwrap();
+    site.wait("the alerts after the outage", |site| site.alerts().len() == 4);
+    site.wait("the good news", |site| site.log().contains("reading logs again"));
+    assert!(site.alerts().values().all(|count| *count == 1));
+    assert!(!site.log().contains("right-pass"), "a secret shows");
+    assert_eq!(service.stop(), Some(0));
+}
+
+#[test]
+fn check_tells_what_is_right_and_what_is_wrong() {
+    let site = Site::new("svc_check");
+    site.insert("one", 0..2);
+    let output = site.command(&["check"]).output().unwrap();
+    let text = stdout(&output);
+    assert_eq!(output.status.code(), Some(0), "{text}{}", stderr(&output));
+    for expected in
+        ["1 rules of 1 files", "svc_check.logs_v2 (SigNoz)", "2 rows of the last hour", "takes alerts"]
+    {
+        assert!(text.contains(expected), "{expected} in\n{text}");
+    }
+    assert!(!text.contains("error"), "{text}");
+    assert!(!site.path("otel-log-ai.sqlite").exists(), "a check leaves no file");
+
+    std::fs::write(site.path("rules/broken.yml"), "title: [").unwrap();
+    site.keep.stop();
+    site.configure("http://127.0.0.1:9", "state: {path: /nonexistent/x.sqlite}\n");
+    let output = site.command(&["check", "--output", "json"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let report: Value = serde_json::from_str(&stdout(&output)).unwrap();
+    let of = |subject: &str, status: &str| {
+        let checks = report["checks"].as_array().unwrap();
+        checks.iter().any(|check| check["subject"] == subject && check["status"] == status)
+    };
+    assert_eq!(report["ok"], false);
+    for (subject, status) in [
+        ("config", "ok"),
+        ("rules", "ok"),
+        ("rules", "warn"),
+        ("clickhouse", "error"),
+        ("keep", "error"),
+        ("state", "error"),
+    ] {
+        assert!(of(subject, status), "{subject} {status} in {report:#}");
+    }
+}
+
+#[test]
+fn wrong_use_is_told_with_exit_code_2() {
+    let site = Site::new("svc_usage");
+    site.configure("http://127.0.0.1:9", "alertz: {}\n");
+    let output = site.command(&["run"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("did you mean `alerts`?"), "{}", stderr(&output));
+    std::fs::remove_file(site.path("c.yaml")).unwrap();
+    let output = site.command(&["run"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(stderr(&output).contains("hint: `otel-log-ai config example"), "{}", stderr(&output));
+    let output = Command::new(BINARY).args(["config", "example"]).output().unwrap();
+    assert!(stdout(&output).contains("clickhouse:") && output.status.success());
+    let output = Command::new(BINARY).args(["completions", "bash"]).output().unwrap();
+    assert!(stdout(&output).contains("otel-log-ai") && output.status.success());
+    site.configure("http://127.0.0.1:9", "");
+    std::fs::remove_file(site.path("rules/one.yml")).unwrap();
+    let output = site.command(&["run"]).output().unwrap();
+    assert_eq!((output.status.code(), stderr(&output).contains("no rule is left")), (Some(2), true));
+}
