@@ -49,6 +49,14 @@ enum Tick {
     Stop(&'static str),
 }
 
+/// How the work ended at a signal.
+enum Ended {
+    /// All that was taken in is committed.
+    Settled,
+    /// A commit was given up, so what is in memory is ahead of what is stored.
+    Abandoned,
+}
+
 /// Runs until a signal. Everything that cannot be mended by waiting is an error.
 pub async fn run(config: Config) -> Result<(), Failure> {
     let mut signals = Signals::new().context("listen to signals")?;
@@ -82,7 +90,12 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     source.abort();
     reload.abort();
     let flushed = match outcome {
-        Ok(()) => pipeline.flush().await,
+        Ok(Ended::Settled) => pipeline.flush().await,
+        // The open alerts in memory already count rows that are going to be read again: to store
+        // them now would count these twice.
+        Ok(Ended::Abandoned) => {
+            Err(anyhow::anyhow!("the state file cannot be written; what was read last will be read again"))
+        }
         Err(error) => Err(error),
     };
     let _ = stop_outbox.send(true);
@@ -126,7 +139,7 @@ impl Pipeline {
         &mut self,
         mut source: mpsc::Receiver<FromSource>,
         signals: &mut Signals,
-    ) -> anyhow::Result<()> {
+    ) -> anyhow::Result<Ended> {
         let mut stats = tokio::time::interval(Duration::from_secs(1));
         stats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
@@ -141,7 +154,7 @@ impl Pipeline {
             let done = match tick {
                 Tick::Stop(signal) => {
                     Event::Stopping { signal }.emit();
-                    return Ok(());
+                    return Ok(Ended::Settled);
                 }
                 Tick::Stats => {
                     self.report(false);
@@ -158,7 +171,7 @@ impl Pipeline {
                 Tick::Source(FromSource::Batch(batch)) => self.evaluate(batch).await?,
             };
             if !self.settle(done, Some(signals)).await? {
-                return Ok(());
+                return Ok(Ended::Abandoned);
             }
         }
     }
