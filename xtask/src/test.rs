@@ -109,3 +109,16 @@ fn show(lines: impl BufRead, keep: impl Fn(&[String], &str) -> bool) -> Result<V
     }
     Ok(kept)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runners_summary_is_kept_to_its_end() {
+        let lines = &b"    PASS x\n     Summary [ 1.0s] 2 tests run\n        FAIL y\n"[..];
+        let kept =
+            show(lines, |kept, line| !kept.is_empty() || line.trim_start().starts_with("Summary [")).unwrap();
+        assert_eq!(kept, ["     Summary [ 1.0s] 2 tests run", "        FAIL y"]);
+    }
+}

@@ -1,4 +1,5 @@
 //! The receiver against what was observed of a running Keep backend.
+#![allow(clippy::unwrap_used, reason = "a test that fails by panicking says enough")]
 
 use std::time::Duration;
 

@@ -1,4 +1,5 @@
 //! The tables of every layout take the exporter's rows and give them back.
+#![allow(clippy::unwrap_used, reason = "a test that fails by panicking says enough")]
 
 use otel_log_ai_testkit::clickhouse::ClickHouse;
 use otel_log_ai_testkit::schema::{self, Layout};

@@ -1,4 +1,5 @@
 //! The bodies of the format notes (made byte for byte as Go prints them) come out of the same events.
+#![allow(clippy::unwrap_used, reason = "a test that fails by panicking says enough")]
 
 use std::path::Path;
 
