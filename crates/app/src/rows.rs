@@ -5,9 +5,10 @@
 //! numbers may be quoted (ClickHouse's `output_format_json_quote_64bit_integers`).
 
 use otel_log_ai_core::otel::LogRecord;
-use serde::Deserialize;
+use serde::de::{Deserialize, Deserializer, Visitor};
 use serde_json::Value as Json;
 use std::borrow::Cow;
+use std::fmt;
 
 mod otlp;
 
@@ -24,7 +25,7 @@ pub fn parse(line: &str) -> Result<Vec<LogRecord<'_>>, String> {
 }
 
 /// A row of `logs_v2` or, by the names with capitals, of `otel_logs`.
-#[derive(Default, Deserialize)]
+#[derive(Default, serde::Deserialize)]
 #[serde(default)]
 struct Row<'a> {
     #[serde(borrow)]
@@ -56,32 +57,57 @@ struct Row<'a> {
     resource_fingerprint: Text<'a>,
 }
 
-/// A text, or a number taken as text.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Text<'a> {
-    Borrowed(#[serde(borrow)] &'a str),
-    Owned(String),
-    Unsigned(u64),
-    Number(f64),
-    Null(()),
+/// A text, or a number taken as text; borrowed where it holds no escape.
+#[derive(Default)]
+struct Text<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(TextVisitor).map(Text)
+    }
 }
 
-impl Default for Text<'_> {
-    fn default() -> Self {
-        Text::Borrowed("")
+struct TextVisitor;
+
+impl<'de> Visitor<'de> for TextVisitor {
+    type Value = Cow<'de, str>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a text or a number")
+    }
+
+    fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(text))
+    }
+
+    fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text.to_owned()))
+    }
+
+    fn visit_string<E>(self, text: String) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(text))
+    }
+
+    fn visit_u64<E>(self, number: u64) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(number.to_string()))
+    }
+
+    fn visit_i64<E>(self, number: i64) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(number.to_string()))
+    }
+
+    fn visit_f64<E>(self, number: f64) -> Result<Self::Value, E> {
+        Ok(Cow::Owned(number.to_string()))
+    }
+
+    fn visit_unit<E>(self) -> Result<Self::Value, E> {
+        Ok(Cow::Borrowed(""))
     }
 }
 
 impl<'a> Text<'a> {
     fn cow(self) -> Cow<'a, str> {
-        match self {
-            Text::Borrowed(text) => Cow::Borrowed(text),
-            Text::Owned(text) => Cow::Owned(text),
-            Text::Unsigned(n) => Cow::Owned(n.to_string()),
-            Text::Number(n) => Cow::Owned(n.to_string()),
-            Text::Null(()) => Cow::Borrowed(""),
-        }
+        self.0
     }
 
     /// Nanoseconds since the epoch: a whole number, or ClickHouse's or RFC 3339 text.

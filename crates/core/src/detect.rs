@@ -4,7 +4,6 @@ use crate::alert::{Detection, Origin};
 use crate::engine::{Engine, Scratch};
 use crate::otel::{Event, LogRecord, Taxonomy};
 use crate::rule::Rule;
-use crate::spec::{self, Seen};
 use std::sync::Arc;
 
 /// Rules and mapping compiled together. Immutable and shared between threads.
@@ -45,21 +44,24 @@ impl Detector {
     pub fn detect(&self, record: &LogRecord<'_>, scratch: &mut Scratch, out: &mut Vec<Detection>) -> Outcome {
         let mut event = Event::default();
         self.taxonomy.recognise(record, &mut event);
-        let hits = self.engine.run(&event, scratch);
-        if let (Some(class), false) = (event.class, hits.is_empty()) {
-            let views = &self.engine.classes()[class.0 as usize].views;
+        let hits = self.engine.run(&event, scratch).to_vec();
+        if !hits.is_empty() {
             let origin = origin(record, &event);
             for hit in hits {
-                let rule = &self.engine.rules()[hit.rule];
-                out.push(detection(rule, &Seen::new(&event, &views[hit.view]), &origin, record));
+                let fields = self.engine.evidence(&event, scratch, hit);
+                out.push(detection(&self.engine.rules()[hit.rule], fields, &origin, record));
             }
         }
         Outcome { recognised: event.class.is_some(), fault: event.fault }
     }
 }
 
-fn detection(rule: &Rule, seen: &Seen<'_, '_>, origin: &Origin, record: &LogRecord<'_>) -> Detection {
-    let mut fields = spec::evidence(rule, seen);
+fn detection(
+    rule: &Rule,
+    mut fields: Vec<(String, String)>,
+    origin: &Origin,
+    record: &LogRecord<'_>,
+) -> Detection {
     fields.truncate(Detection::FIELDS_MAX);
     for (_, value) in &mut fields {
         cut(value, Detection::VALUE_BYTES_MAX);

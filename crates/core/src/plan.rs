@@ -19,6 +19,8 @@ pub struct Plan {
     pub slots: Vec<Slot>,
     /// The comparisons, each once.
     pub preds: Vec<Pred>,
+    /// Field names as rules write them, each once; keywords are called `keyword`.
+    pub fields: Vec<String>,
     /// The rules that apply, in the order of the rule set; a rule stands several times if several
     /// views of the class name its fields differently.
     pub rules: Vec<Planned>,
@@ -60,8 +62,8 @@ pub struct Planned {
 pub enum Node {
     /// Known beforehand.
     Const(bool),
-    /// Index into [`Plan::preds`].
-    Pred(usize),
+    /// A comparison.
+    Pred(Leaf),
     /// The contrary.
     Not(Box<Node>),
     /// All.
@@ -72,9 +74,18 @@ pub enum Node {
     AtLeast(usize, Vec<Node>),
 }
 
+/// A comparison as one rule makes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Leaf {
+    /// Index into [`Plan::preds`].
+    pub pred: usize,
+    /// Index into [`Plan::fields`]: what the rule calls the field.
+    pub field: usize,
+}
+
 /// Plans the rules that apply to `class`.
 pub fn plan(rules: &[Rule], class: &Class) -> Plan {
-    let mut planner = Planner { plan: Plan::default(), slots: HashMap::new(), preds: HashMap::new() };
+    let mut planner = Planner::default();
     for (index, rule) in rules.iter().enumerate() {
         if !rule.unmet.is_empty() {
             continue;
@@ -95,8 +106,10 @@ pub fn plan(rules: &[Rule], class: &Class) -> Plan {
     planner.plan
 }
 
+#[derive(Default)]
 struct Planner {
     plan: Plan,
+    fields: HashMap<String, usize>,
     slots: HashMap<Slot, usize>,
     preds: HashMap<(usize, Key), usize>,
 }
@@ -127,16 +140,28 @@ impl Planner {
         let Some(slot) = self.slot(item.field.as_deref(), view) else {
             return Node::Const(matches!(item.test, Test::Null | Test::Exists(false)));
         };
+        let field = self.field(item.field.as_deref().unwrap_or("keyword"));
+        let leaf = |pred| Node::Pred(Leaf { pred, field });
         match &item.test {
             Test::Text(pattern) => {
-                or(spellings(pattern).into_iter().map(|p| self.pred(slot, Test::Text(p), None)).collect())
+                let patterns = spellings(pattern).into_iter();
+                or(patterns.map(|p| leaf(self.pred(slot, Test::Text(p), None))).collect())
             }
             Test::FieldRef { field, .. } => match self.slot(Some(field), view) {
-                Some(other) => self.pred(slot, item.test.clone(), Some(other)),
+                Some(other) => leaf(self.pred(slot, item.test.clone(), Some(other))),
                 None => Node::Const(false),
             },
-            test => self.pred(slot, test.clone(), None),
+            test => leaf(self.pred(slot, test.clone(), None)),
         }
+    }
+
+    fn field(&mut self, name: &str) -> usize {
+        if let Some(index) = self.fields.get(name) {
+            return *index;
+        }
+        self.plan.fields.push(name.to_owned());
+        self.fields.insert(name.to_owned(), self.plan.fields.len() - 1);
+        self.plan.fields.len() - 1
     }
 
     /// `None` where the source cannot carry the field.
@@ -161,7 +186,7 @@ impl Planner {
         Some(index)
     }
 
-    fn pred(&mut self, slot: usize, test: Test, other: Option<usize>) -> Node {
+    fn pred(&mut self, slot: usize, test: Test, other: Option<usize>) -> usize {
         let key = match &test {
             Test::Text(pattern) => Key::Text(pattern.clone()),
             test => Key::Other(format!("{test:?}/{other:?}")),
@@ -171,7 +196,7 @@ impl Planner {
         if index == next {
             self.plan.preds.push(Pred { slot, test, other });
         }
-        Node::Pred(index)
+        index
     }
 }
 
@@ -286,7 +311,8 @@ mod tests {
     #[test]
     fn a_field_the_source_cannot_carry_is_false_and_under_not_true() {
         let plan = planned("  a:\n    Image: x\n  f:\n    Gone: y\n  condition: a and not f");
-        assert_eq!(plan.rules[0].node, Node::Pred(0));
+        assert_eq!(plan.rules[0].node, Node::Pred(Leaf { pred: 0, field: 0 }));
+        assert_eq!(plan.fields, ["Image"]);
         assert!(planned("  a:\n    Gone: x\n  condition: a").rules.is_empty());
     }
 

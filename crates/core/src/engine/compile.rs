@@ -40,7 +40,14 @@ pub fn compile(plan: Plan, regexes: &mut Regexes) -> Program {
             entry,
         });
     }
-    compiler.finish(group_rules)
+    let (mut program, placed) = compiler.finish(group_rules);
+    let lazy = |placed: &Option<Placed>| match placed {
+        Some(Placed::Lazy(lazy)) => Some(*lazy),
+        _ => None,
+    };
+    program.lazy_of = placed.iter().map(lazy).collect();
+    program.plan = plan;
+    program
 }
 
 /// A node with its predicates sorted into groups and lazy comparisons.
@@ -125,7 +132,7 @@ impl<'p> Compiler<'p> {
         }
     }
 
-    fn finish(mut self, mut group_rules: Vec<Vec<u32>>) -> Program {
+    fn finish(mut self, mut group_rules: Vec<Vec<u32>>) -> (Program, Vec<Option<Placed>>) {
         group_rules.resize(self.group_shares.len(), vec![]);
         for (slot, builder) in self.builders.into_iter().enumerate() {
             let (index, globs) = builder.build();
@@ -135,7 +142,7 @@ impl<'p> Compiler<'p> {
         self.program.groups = self.group_shares.len();
         self.program.pred_groups = Lists::new(&self.pred_groups);
         self.program.group_rules = Lists::new(&group_rules);
-        self.program
+        (self.program, self.placed)
     }
 
     fn step(&mut self, node: &Node) -> Step {
@@ -144,7 +151,7 @@ impl<'p> Compiler<'p> {
             Node::Not(node) => Step::Not(Box::new(self.step(node))),
             Node::And(nodes) => Step::And(nodes.iter().map(|n| self.step(n)).collect()),
             Node::AtLeast(n, nodes) => Step::AtLeast(*n, nodes.iter().map(|n| self.step(n)).collect()),
-            Node::Pred(pred) => match self.place(*pred) {
+            Node::Pred(leaf) => match self.place(leaf.pred) {
                 Placed::Indexed(number) => Step::Group(self.group(vec![number])),
                 Placed::Lazy(lazy) => Step::Lazy(lazy),
             },
@@ -152,7 +159,7 @@ impl<'p> Compiler<'p> {
                 let (mut together, mut rest) = (Vec::new(), Vec::new());
                 for node in nodes {
                     match node {
-                        Node::Pred(pred) => match self.place(*pred) {
+                        Node::Pred(leaf) => match self.place(leaf.pred) {
                             Placed::Indexed(number) => together.push(number),
                             Placed::Lazy(lazy) => rest.push(Step::Lazy(lazy)),
                         },

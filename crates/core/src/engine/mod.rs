@@ -5,6 +5,7 @@
 //! code is run. The slow definition of right is [`crate::spec`]; the two always agree.
 
 mod compile;
+mod evidence;
 mod glob;
 mod index;
 mod literals;
@@ -54,6 +55,15 @@ impl Engine {
         match event.class.and_then(|class| self.programs.get(class.0 as usize)) {
             Some(program) => scratch.run(program, event),
             None => &[],
+        }
+    }
+
+    /// The fields, by the names that the rule uses, and the values that made it match. Only for a
+    /// hit of the event that `scratch` ran last.
+    pub fn evidence(&self, event: &Event<'_>, scratch: &Scratch, hit: Hit) -> Vec<(String, String)> {
+        match event.class.and_then(|class| self.programs.get(class.0 as usize)) {
+            Some(program) => scratch.evidence(program, event, hit),
+            None => vec![],
         }
     }
 }

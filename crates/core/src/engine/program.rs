@@ -2,7 +2,7 @@
 
 use super::glob::Glob;
 use super::index::Index;
-use crate::plan::Pred;
+use crate::plan::{Plan, Pred};
 use crate::rule::Test;
 use foldhash::fast::FixedState;
 use regex::Regex;
@@ -32,6 +32,10 @@ pub struct Program {
     pub code: Vec<Op>,
     /// The rules, in the order of the rule set.
     pub rules: Vec<RuleProgram>,
+    /// What it was compiled from, to explain hits; its rules stand in the order of `rules`.
+    pub plan: Plan,
+    /// Plan predicate → index into `lazies`, if it is not indexed.
+    pub lazy_of: Vec<Option<u32>>,
 }
 
 /// One source of values.

@@ -1,5 +1,6 @@
 //! Runs a program over one event.
 
+use super::glob::Glob;
 use super::program::{Ask, Lazy, NO, Program, YES};
 use crate::otel::{Event, normal_name};
 use crate::rule::Test;
@@ -14,6 +15,8 @@ pub struct Hit {
     pub rule: usize,
     /// Index into the views of the event's class.
     pub view: usize,
+    /// Index into the program's rules.
+    pub(super) planned: u32,
 }
 
 /// One thread's working memory: kept from event to event, so that a run allocates nothing once the
@@ -35,9 +38,9 @@ pub struct Scratch {
 
 /// A value in a slot.
 #[derive(Debug, Clone, Copy)]
-struct Slotted {
+pub(super) struct Slotted {
     /// Index into the event's fields, or beyond them into its texts.
-    source: u32,
+    pub source: u32,
     /// The folded text.
     start: u32,
     end: u32,
@@ -49,15 +52,16 @@ const END: u32 = u32::MAX;
 
 impl Scratch {
     /// Finds the rules that match, in the order of the rule set, each once.
-    pub fn run(&mut self, program: &Program, event: &Event<'_>) -> &[Hit] {
+    pub(super) fn run(&mut self, program: &Program, event: &Event<'_>) -> &[Hit] {
         self.begin(program);
         self.fill(program, event);
         self.scan(program, event);
         self.candidates.extend(&program.always);
         self.candidates.sort_unstable();
         for at in 0..self.candidates.len() {
-            let rule = &program.rules[self.candidates[at] as usize];
-            let hit = Hit { rule: rule.rule as usize, view: rule.view as usize };
+            let planned = self.candidates[at];
+            let rule = &program.rules[planned as usize];
+            let hit = Hit { rule: rule.rule as usize, view: rule.view as usize, planned };
             let known = self.hits.last().is_some_and(|last| last.rule == hit.rule);
             if !known && self.holds(program, event, rule.entry) {
                 self.hits.push(hit);
@@ -199,59 +203,50 @@ impl Scratch {
         let slot = lazy.pred.slot as u32;
         match &lazy.pred.test {
             Test::Exists(wanted) => *wanted == (self.head(slot) != END),
-            Test::Null => self.sources(slot).all(|source| text(event, source).is_none()),
-            Test::Number(order, bound) => self.sources(slot).any(|source| {
-                let number = match event.fields.get(source as usize) {
-                    Some((_, value)) => value.number(),
-                    None => text(event, source).and_then(|text| text.trim().parse().ok()),
-                };
-                number.is_some_and(|number| spec::compare(*order, number, *bound))
-            }),
-            Test::FieldRef { place, cased, .. } => {
-                let Some(other) = lazy.pred.other else { return false };
-                self.texts(event, slot).any(|text| {
-                    self.texts(event, other as u32).any(|other| spec::stands(&text, &other, *place, *cased))
-                })
-            }
-            Test::Regex { .. } => {
-                let Some(regex) = &lazy.regex else { return false };
-                self.texts(event, slot).any(|text| regex.is_match(&text))
-            }
-            Test::Cidr(network) => self
-                .texts(event, slot)
-                .any(|text| spec::address(&text).is_some_and(|address| network.contains(&address))),
-            Test::TimePart(part, wanted) => {
-                self.texts(event, slot).any(|text| spec::time_part(*part, &text) == Some(*wanted))
-            }
-            Test::Text(_) => {
-                let Some(glob) = &lazy.glob else { return false };
-                self.values_of(slot).any(|value| {
-                    let folded = &self.folded[value.start as usize..value.end as usize];
-                    text(event, value.source).is_some_and(|raw| {
-                        let subject = if glob.cased() { raw.as_ref() } else { folded };
-                        glob.matches(subject) || glob.matches(subject.trim_end_matches(' '))
-                    })
-                })
-            }
+            Test::Null => self.values_of(slot).all(|value| text(event, value.source).is_none()),
+            _ => self.values_of(slot).any(|value| self.compare_value(event, lazy, value)),
         }
     }
 
-    fn values_of(&self, slot: u32) -> impl Iterator<Item = &Slotted> {
+    /// Whether one value makes a comparison true that looks at values.
+    pub(super) fn compare_value(&self, event: &Event<'_>, lazy: &Lazy, value: &Slotted) -> bool {
+        let Some(text) = text(event, value.source) else { return false };
+        match &lazy.pred.test {
+            Test::Exists(_) | Test::Null => false,
+            Test::Number(order, bound) => {
+                let number = match event.fields.get(value.source as usize) {
+                    Some((_, value)) => value.number(),
+                    None => text.trim().parse().ok(),
+                };
+                number.is_some_and(|number| spec::compare(*order, number, *bound))
+            }
+            Test::FieldRef { place, cased, .. } => lazy.pred.other.is_some_and(|other| {
+                let others = self.values_of(other as u32).filter_map(|other| self::text(event, other.source));
+                others.into_iter().any(|other| spec::stands(&text, &other, *place, *cased))
+            }),
+            Test::Regex { .. } => lazy.regex.as_ref().is_some_and(|regex| regex.is_match(&text)),
+            Test::Cidr(network) => spec::address(&text).is_some_and(|address| network.contains(&address)),
+            Test::TimePart(part, wanted) => spec::time_part(*part, &text) == Some(*wanted),
+            Test::Text(_) => lazy.glob.as_ref().is_some_and(|glob| self.glob_holds(event, glob, value)),
+        }
+    }
+
+    pub(super) fn glob_holds(&self, event: &Event<'_>, glob: &Glob, value: &Slotted) -> bool {
+        let folded = &self.folded[value.start as usize..value.end as usize];
+        text(event, value.source).is_some_and(|raw| {
+            let subject = if glob.cased() { raw.as_ref() } else { folded };
+            glob.matches(subject) || glob.matches(subject.trim_end_matches(' '))
+        })
+    }
+
+    pub(super) fn values_of(&self, slot: u32) -> impl Iterator<Item = &Slotted> {
         let first = self.values.get(self.head(slot) as usize);
         std::iter::successors(first, |value| self.values.get(value.next as usize))
-    }
-
-    fn sources(&self, slot: u32) -> impl Iterator<Item = u32> {
-        self.values_of(slot).map(|value| value.source)
-    }
-
-    fn texts<'e>(&self, event: &'e Event<'_>, slot: u32) -> impl Iterator<Item = Cow<'e, str>> {
-        self.sources(slot).filter_map(|source| text(event, source))
     }
 }
 
 /// The text of a field or, beyond the fields, of one of the event's other texts; `None` for null.
-fn text<'e>(event: &'e Event<'_>, source: u32) -> Option<Cow<'e, str>> {
+pub(super) fn text<'e>(event: &'e Event<'_>, source: u32) -> Option<Cow<'e, str>> {
     match event.fields.get(source as usize) {
         Some((_, value)) => value.text(),
         None => event.texts.get(source as usize - event.fields.len()).map(|t| Cow::Borrowed(t.as_ref())),

@@ -4,7 +4,7 @@
 use super::*;
 use crate::otel::{ClassId, View};
 use crate::rule::{Expr, Item, Level, LogSource, Order, Part, Pattern, Place, RuleInfo, Test};
-use crate::spec::{Seen, rule_matches};
+use crate::spec::{Seen, evidence, rule_matches};
 use crate::value::Value;
 use proptest::prelude::*;
 use std::borrow::Cow;
@@ -149,6 +149,17 @@ fn usual_event() -> impl Strategy<Value = Event<'static>> {
     })
 }
 
+/// Whether some part of it is known before any event is seen, or falls away.
+fn degenerate(tree: &Expr) -> bool {
+    match tree {
+        Expr::And(trees) | Expr::Or(trees) => trees.is_empty() || trees.iter().any(degenerate),
+        Expr::AtLeast(n, trees) => *n == 0 || *n > trees.len() || trees.iter().any(degenerate),
+        Expr::Not(tree) => matches!(**tree, Expr::Not(_)) || degenerate(tree),
+        Expr::Search(_) => false,
+        Expr::Item(item) => item.field.as_deref() == Some("G"),
+    }
+}
+
 fn agree(conditions: Vec<Expr>, events: &[Event<'_>]) -> Result<(), TestCaseError> {
     let rules: Vec<Rule> = conditions.into_iter().enumerate().map(|(i, c)| rule(i, c)).collect();
     let engine = Engine::compile(rules, &classes());
@@ -157,8 +168,18 @@ fn agree(conditions: Vec<Expr>, events: &[Event<'_>]) -> Result<(), TestCaseErro
         let seen = Seen::new(event, &engine.classes()[0].views[0]);
         let right: Vec<usize> =
             (0..engine.rules().len()).filter(|i| rule_matches(&engine.rules()[*i], &seen)).collect();
-        let found: Vec<usize> = engine.run(event, &mut scratch).iter().map(|hit| hit.rule).collect();
+        let hits = engine.run(event, &mut scratch).to_vec();
+        let found: Vec<usize> = hits.iter().map(|hit| hit.rule).collect();
         prop_assert_eq!(&found, &right, "{:?}\n{:?}", engine.rules(), event);
+        for hit in hits {
+            let rule = &engine.rules()[hit.rule];
+            let (mut told, mut right) = (engine.evidence(event, &scratch, hit), evidence(rule, &seen));
+            told.sort();
+            right.sort();
+            if !degenerate(&rule.condition) {
+                prop_assert_eq!(told, right, "{:?}", rule);
+            }
+        }
     }
     Ok(())
 }
@@ -194,5 +215,5 @@ fn a_rule_that_needs_nothing_is_looked_at_for_every_event() {
     let missing = Expr::Item(Item { field: Some("A".into()), test: Test::Null });
     let engine = Engine::compile(vec![rule(0, missing)], &classes());
     let event = Event { class: Some(ClassId(0)), ..Default::default() };
-    assert_eq!(engine.run(&event, &mut Scratch::default()), [Hit { rule: 0, view: 0 }]);
+    assert_eq!(engine.run(&event, &mut Scratch::default()), [Hit { rule: 0, view: 0, planned: 0 }]);
 }

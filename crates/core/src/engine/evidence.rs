@@ -1,0 +1,108 @@
+//! Which fields and values made a rule match.
+
+use super::glob::Glob;
+use super::program::Program;
+use super::run::{Hit, Scratch, text};
+use crate::otel::Event;
+use crate::plan::{Leaf, Node};
+use crate::rule::Test;
+
+impl Scratch {
+    /// The evidence for a hit of the event that was run last: field names as the rule writes them,
+    /// in the order of its condition, each with the values that fulfilled it. Comparisons under a
+    /// `not` are left out: what did not happen is no evidence. The same as [`crate::spec::evidence`].
+    pub(super) fn evidence(&self, program: &Program, event: &Event<'_>, hit: Hit) -> Vec<(String, String)> {
+        let mut found = Vec::new();
+        if let Some(planned) = program.plan.rules.get(hit.planned as usize) {
+            self.explain(program, event, &planned.node, &mut found);
+        }
+        let mut told: Vec<(String, String)> = Vec::new();
+        for (field, value) in found {
+            let name = &program.plan.fields[field];
+            if !told.iter().any(|(n, v)| n == name && *v == value) {
+                told.push((name.clone(), value));
+            }
+        }
+        told
+    }
+
+    /// Truth of `node`; what made it true is appended.
+    fn explain(
+        &self,
+        program: &Program,
+        event: &Event<'_>,
+        node: &Node,
+        found: &mut Vec<(usize, String)>,
+    ) -> bool {
+        let before = found.len();
+        let holds = match node {
+            Node::Const(known) => *known,
+            Node::Pred(leaf) => self.witnesses(program, event, *leaf, found),
+            Node::Not(node) => {
+                let holds = !self.explain(program, event, node, found);
+                found.truncate(before);
+                holds
+            }
+            Node::And(nodes) => nodes.iter().all(|node| self.explain(program, event, node, found)),
+            Node::Or(nodes) => self.explain_all(program, event, nodes, found) >= 1,
+            Node::AtLeast(n, nodes) => self.explain_all(program, event, nodes, found) >= *n,
+        };
+        if !holds {
+            found.truncate(before);
+        }
+        holds
+    }
+
+    /// How many of `nodes` are true.
+    fn explain_all(
+        &self,
+        program: &Program,
+        event: &Event<'_>,
+        nodes: &[Node],
+        found: &mut Vec<(usize, String)>,
+    ) -> usize {
+        nodes.iter().filter(|node| self.explain(program, event, node, found)).count()
+    }
+
+    /// Appends the values that make one comparison true, in the order of the event.
+    fn witnesses(
+        &self,
+        program: &Program,
+        event: &Event<'_>,
+        leaf: Leaf,
+        found: &mut Vec<(usize, String)>,
+    ) -> bool {
+        let pred = &program.plan.preds[leaf.pred];
+        let slot = pred.slot as u32;
+        match &pred.test {
+            Test::Exists(wanted) => {
+                let holds = *wanted == self.values_of(slot).next().is_some();
+                found.extend(holds.then(|| (leaf.field, String::new())));
+                return holds;
+            }
+            Test::Null => {
+                let holds = self.values_of(slot).all(|value| text(event, value.source).is_none());
+                found.extend(holds.then(|| (leaf.field, String::new())));
+                return holds;
+            }
+            _ => {}
+        }
+        let glob = match (&pred.test, program.lazy_of[leaf.pred]) {
+            (Test::Text(pattern), None) => Some(Glob::new(pattern)),
+            _ => None,
+        };
+        let lazy = program.lazy_of[leaf.pred].map(|lazy| &program.lazies[lazy as usize]);
+        let mut sources: Vec<u32> = (self.values_of(slot))
+            .filter(|value| match (&glob, lazy) {
+                (Some(glob), _) => self.glob_holds(event, glob, value),
+                (None, Some(lazy)) => self.compare_value(event, lazy, value),
+                (None, None) => false,
+            })
+            .map(|value| value.source)
+            .collect();
+        sources.sort_unstable();
+        let texts = sources.iter().filter_map(|source| text(event, *source));
+        found.extend(texts.map(|text| (leaf.field, text.into_owned())));
+        !sources.is_empty()
+    }
+}
