@@ -46,8 +46,11 @@ fn rows(events: &Path, shape: Shape) -> tempfile::NamedTempFile {
     file
 }
 
-/// `(rule, event)` pairs of a truth table: those that must match, and those that may.
-fn truth(path: &Path) -> (BTreeSet<(String, String)>, BTreeSet<(String, String)>) {
+/// `(rule, event)` pairs.
+type Pairs = BTreeSet<(String, String)>;
+
+/// Of a truth table: those that must match, and those that may.
+fn truth(path: &Path) -> (Pairs, Pairs) {
     let (mut must, mut may) = (BTreeSet::new(), BTreeSet::new());
     for line in lines(path) {
         let numbers = match &line["n"] {

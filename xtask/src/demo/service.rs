@@ -60,7 +60,7 @@ pub(crate) fn build() -> Result<PathBuf> {
             let is_ours = m["target"]["name"] == "otel-log-ai";
             m["executable"].as_str().filter(|_| is_ours).map(PathBuf::from)
         });
-    programs.last().context("find the built otel-log-ai")
+    programs.next_back().context("find the built otel-log-ai")
 }
 
 impl Service {

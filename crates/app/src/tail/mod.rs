@@ -2,8 +2,8 @@
 //!
 //! Nothing is consumed until the caller has committed a batch's position together with the batch's
 //! results; opening with the saved position goes on exactly there. Where the table has parts
-//! (MergeTree, or Distributed over it), [`parts`] reads by the [`ledger`] of parts and no row is
-//! missed or doubled; elsewhere (a view) [`by_time`] scans an overlap of event time, and rows later
+//! (MergeTree, or Distributed over it), `parts` reads by the `ledger` of parts and no row is
+//! missed or doubled; elsewhere (a view) `by_time` scans an overlap of event time, and rows later
 //! than the overlap are missed.
 
 mod by_time;
