@@ -55,7 +55,7 @@ pub(crate) fn build() -> Result<PathBuf> {
     }
     // Cargo tells where it put the program; the target directory may be anywhere.
     let messages = String::from_utf8_lossy(&output.stdout);
-    let programs =
+    let mut programs =
         messages.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).filter_map(|m| {
             let is_ours = m["target"]["name"] == "otel-log-ai";
             m["executable"].as_str().filter(|_| is_ours).map(PathBuf::from)

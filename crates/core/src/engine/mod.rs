@@ -1,6 +1,6 @@
 //! All rules compiled together.
 //!
-//! An event's class chooses a [`Program`](program::Program); its values are folded and scanned once,
+//! An event's class chooses a `Program`; its values are folded and scanned once,
 //! however many rules ask for them; what is found wakes the few rules that could match, and their
 //! code is run. The slow definition of right is [`crate::spec`]; the two always agree.
 

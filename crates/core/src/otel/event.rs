@@ -12,7 +12,7 @@ pub struct ClassId(pub u16);
 pub type FieldName<'a> = Cow<'a, str>;
 
 /// The decoded event. Fields carry their *native* names; what a rule calls them is the business of
-/// the class ([`super::Class::fields`]), which the engine resolves once, when it compiles.
+/// the class ([`super::View::fields`]), which the engine resolves once, when it compiles.
 #[derive(Debug, Clone, Default)]
 pub struct Event<'a> {
     /// What it is; `None` where no class of the taxonomy wants it.
