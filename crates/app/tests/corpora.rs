@@ -4,12 +4,11 @@
 
 mod common;
 
-use common::{corpus, otel_log_ai, scan, sigmahq};
-use flate2::read::GzDecoder;
-use otel_log_ai_testkit::windows::{Form, Shape, evtx};
+use common::{corpus, corpus_rows, lines, otel_log_ai, scan, sigmahq};
+use otel_log_ai_testkit::windows::Shape;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::path::Path;
 
 const SHAPES: [Shape; 4] = [Shape::B, Shape::C, Shape::D, Shape::Xml];
@@ -26,19 +25,10 @@ const ARGUED: [(&str, &str); 4] = [
     ("8eef149c-bd26-49f2-9e5a-9b00e3af499b", "LogonProcessName is `NtLmSsp ` with a trailing blank"),
 ];
 
-fn lines(path: &Path) -> impl Iterator<Item = Value> {
-    let file = std::fs::File::open(path).expect("the corpus opens");
-    BufReader::new(GzDecoder::new(file))
-        .lines()
-        .map(|line| serde_json::from_str(&line.expect("a line")).expect("a JSON line"))
-}
-
-/// The corpus's events as SigNoz rows; the id of a row is `source_file#n`.
+/// The corpus's events as a file of SigNoz rows.
 fn rows(events: &Path, shape: Shape) -> tempfile::NamedTempFile {
     let mut file = tempfile::NamedTempFile::new().expect("a temporary file");
-    for line in lines(events) {
-        let mut row = evtx::read(&line["Event"]).row(Form::from(shape));
-        row.id = format!("{}#{}", line["source_file"].as_str().unwrap_or_default(), line["n"]);
+    for row in corpus_rows(events, shape) {
         file.write_all(&row.to_json_each_row())
             .and_then(|()| file.write_all(b"\n"))
             .expect("a row is written");

@@ -114,6 +114,7 @@ pub struct Keep {
     pub api_key: Secret,
     pub timeout: Duration,
     pub batch_alerts: usize,
+    pub alerts_per_second: u64,
     pub severity: SeverityMap,
     pub retry_for: Duration,
 }
@@ -210,8 +211,12 @@ impl Config {
 
     /// How alerts are delivered.
     pub fn outbox_settings(&self) -> OutboxSettings {
-        let (batch_alerts, retry_for) = (self.keep.batch_alerts, self.keep.retry_for);
-        OutboxSettings { batch_alerts, retry_for, ..OutboxSettings::default() }
+        OutboxSettings {
+            batch_alerts: self.keep.batch_alerts,
+            alerts_per_second: self.keep.alerts_per_second as f64,
+            retry_for: self.keep.retry_for,
+            ..OutboxSettings::default()
+        }
     }
 }
 
@@ -360,6 +365,7 @@ fn keep(s: Section<'_>) -> Keep {
         api_key: s.secret("api_key"),
         timeout: s.duration("timeout", 10 * SECOND, SECOND),
         batch_alerts: s.number("batch_alerts", 50, 1..=500) as usize,
+        alerts_per_second: s.number("alerts_per_second", 5, 1..=1000),
         severity: severity(s.section("severity")),
         retry_for: s.duration("retry_for", 24 * 60 * MINUTE, MINUTE),
     };

@@ -23,7 +23,7 @@ use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 /// How alerts are delivered. The defaults are measured at Keep; an operator needs to know of
-/// `batch_alerts` and `retry_for` only.
+/// `batch_alerts`, `alerts_per_second` and `retry_for` only.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutboxSettings {
     /// Most alerts in one request.

@@ -1,8 +1,12 @@
 //! What the tests of the binary share.
 #![allow(dead_code)]
 
+use flate2::read::GzDecoder;
+use otel_log_ai_testkit::signoz::LogRow;
+use otel_log_ai_testkit::windows::{Form, Shape, evtx};
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -43,11 +47,28 @@ pub fn scan(rules: &[PathBuf], rows: &Path) -> BTreeSet<(String, String)> {
         .collect()
 }
 
+/// The JSON lines of a gzipped file.
+pub fn lines(path: &Path) -> impl Iterator<Item = Value> {
+    let file = std::fs::File::open(path).expect("the corpus opens");
+    BufReader::new(GzDecoder::new(file))
+        .lines()
+        .map(|line| serde_json::from_str(&line.expect("a line")).expect("a JSON line"))
+}
+
+/// Windows events of a corpus as SigNoz rows; the id of a row is `source_file#n`.
+pub fn corpus_rows(events: &Path, shape: Shape) -> impl Iterator<Item = LogRow> {
+    lines(events).map(move |line| {
+        let mut row = evtx::read(&line["Event"]).row(Form::from(shape));
+        row.id = format!("{}#{}", line["source_file"].as_str().unwrap_or_default(), line["n"]);
+        row
+    })
+}
+
 /// SigmaHQ's tree, unpacked below `into`: the folders of rules that are meant to be used.
 pub fn sigmahq(into: &Path) -> Option<Vec<PathBuf>> {
     let archive = corpus("sigma-rules/sigmahq-rules-8eaafff1.tar.gz")?;
     let file = std::fs::File::open(archive).expect("the archive opens");
-    tar::Archive::new(flate2::read::GzDecoder::new(file)).unpack(into).expect("the archive unpacks");
+    tar::Archive::new(GzDecoder::new(file)).unpack(into).expect("the archive unpacks");
     let folders = [
         "rules",
         "rules-emerging-threats",
