@@ -6,7 +6,7 @@
 
 mod common;
 
-use common::{corpus, corpus_rows, sigmahq};
+use common::{PATIENCE, Service, corpus, corpus_rows, sigmahq};
 use otel_log_ai_testkit::clickhouse::ClickHouse;
 use otel_log_ai_testkit::keep::Keep;
 use otel_log_ai_testkit::schema::{self, Layout};
@@ -14,10 +14,9 @@ use otel_log_ai_testkit::signoz::{LogRow, Writer};
 use otel_log_ai_testkit::windows::Shape;
 use serde_json::Value;
 use std::collections::BTreeSet;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-const PATIENCE: Duration = Duration::from_secs(180);
 const DATABASE: &str = "live_corpus";
 
 #[test]
@@ -60,7 +59,9 @@ fn regression_events_become_alerts_in_every_shape() {
         keep.url()
     );
     std::fs::write(&config, text).unwrap();
-    let _service = Service::start(&config);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_otel-log-ai"));
+    command.arg("run").arg("--config").arg(&config).current_dir(directory.path()).stdout(Stdio::null());
+    let _service = Service::start(&mut command);
 
     let expected: BTreeSet<(String, String)> = (shapes.iter())
         .flat_map(|(name, _)| {
@@ -102,22 +103,4 @@ fn rename_computer(body: &str, host: &str) -> String {
         (start, start + body[start..].find('"').unwrap())
     };
     format!("{}{host}{}", &body[..start], &body[end..])
-}
-
-/// The running service; killed when dropped.
-struct Service(Child);
-
-impl Service {
-    fn start(config: &std::path::Path) -> Service {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_otel-log-ai"));
-        command.arg("run").arg("--config").arg(config).stdout(Stdio::null());
-        Service(command.current_dir(config.parent().unwrap()).spawn().unwrap())
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
 }

@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
+mod common;
+
+use common::{PATIENCE, Service};
 use otel_log_ai_testkit::clickhouse::{ClickHouse, Options};
 use otel_log_ai_testkit::keep::Keep;
 use otel_log_ai_testkit::schema::{self, Layout};
@@ -9,11 +12,10 @@ use otel_log_ai_testkit::signoz::{LogRow, Writer};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_otel-log-ai");
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A directory with configuration, rules and state, and what the service talks to.
 struct Site {
@@ -69,14 +71,9 @@ impl Site {
 
     fn start(&self) -> Service {
         let log = std::fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
-        let child = self
-            .command(&["run"])
-            .env("OTEL_LOG_AI_STATS_FILE", self.path("stats.json"))
-            .stderr(log)
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        Service { child }
+        let mut command = self.command(&["run"]);
+        command.env("OTEL_LOG_AI_STATS_FILE", self.path("stats.json")).stderr(log).stdout(Stdio::null());
+        Service::start(&mut command)
     }
 
     fn log(&self) -> String {
@@ -123,42 +120,6 @@ impl Site {
             assert!(start.elapsed() < PATIENCE, "waited for {what} in vain; alerts {alerts:?}; log:\n{log}");
             std::thread::sleep(Duration::from_millis(50));
         }
-    }
-}
-
-/// The running service; killed when dropped.
-struct Service {
-    child: Child,
-}
-
-impl Service {
-    fn signal(&self, name: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([&format!("-{name}"), &pid]).status().unwrap().success());
-    }
-
-    /// SIGTERM; the exit code.
-    fn stop(mut self) -> Option<i32> {
-        self.signal("TERM");
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status.code();
-            }
-            assert!(start.elapsed() < PATIENCE, "SIGTERM did not stop it");
-            std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    fn is_running(&mut self) -> bool {
-        self.child.try_wait().unwrap().is_none()
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 
@@ -259,8 +220,7 @@ fn it_waits_for_clickhouse_and_says_why() {
     drop(service);
 
     let log = std::fs::File::options().append(true).open(site.path("log")).unwrap();
-    let run = site.command(&["run"]).env("TEST_PASSWORD", "right-pass").stderr(log).spawn().unwrap();
-    let service = Service { child: run };
+    let service = Service::start(site.command(&["run"]).env("TEST_PASSWORD", "right-pass").stderr(log));
     site.wait("the alerts", |site| site.alerts().len() == 2);
     server.stop();
     site.insert("one", 2..4);

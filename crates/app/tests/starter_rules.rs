@@ -55,3 +55,23 @@ fn all_starter_rules_load() {
     assert!(output.status.success(), "{text}");
     assert!(!text.contains("warn:"), "{text}");
 }
+
+#[test]
+fn the_index_lists_every_starter_rule() {
+    let rules = workspace().join("rules");
+    let index = std::fs::read_to_string(rules.join("INDEX.md")).expect("the index");
+    for entry in walkdir::WalkDir::new(&rules) {
+        let path = entry.expect("a readable directory").into_path();
+        if path.extension().is_none_or(|extension| extension != "yml") {
+            continue;
+        }
+        let rule = std::fs::read_to_string(&path).expect("a rule");
+        let line =
+            |key: &str| rule.lines().find_map(|line| line.strip_prefix(key)).unwrap_or_default().trim();
+        let (id, level) = (line("id: "), line("level: "));
+        let file = path.strip_prefix(&rules).expect("a path below").display().to_string();
+        let row = index.lines().find(|row| row.contains(&format!("({file})")));
+        let row = row.unwrap_or_else(|| panic!("rules/INDEX.md does not list {file}"));
+        assert!(row.contains(id) && row.starts_with(&format!("| {level} |")), "rules/INDEX.md: {row}");
+    }
+}

@@ -3,7 +3,7 @@
 use super::*;
 use crate::keep::PayloadSettings;
 use otel_log_ai_core::alert::{Detection, GroupField, Grouping, GroupingSettings, Origin};
-use otel_log_ai_core::rule::{Level, LogSource, RuleInfo};
+use otel_log_ai_core::rule::{Level, RuleInfo};
 
 fn settings(directory: &Path) -> StoreSettings {
     StoreSettings::new(directory.join("state.sqlite"))
@@ -24,19 +24,8 @@ fn grouping() -> Grouping {
 }
 
 fn detection(host: &str, n: u64) -> Detection {
-    let rule = RuleInfo {
-        id: "rule".into(),
-        title: "Rule".into(),
-        level: Level::High,
-        status: None,
-        description: String::new(),
-        author: String::new(),
-        references: vec![],
-        falsepositives: vec![],
-        tags: vec![],
-        logsource: LogSource::default(),
-        path: String::new(),
-    };
+    let rule =
+        RuleInfo { id: "rule".into(), title: "Rule".into(), level: Level::High, ..RuleInfo::default() };
     let origin =
         Origin { record_id: format!("row-{n}"), timestamp_ns: n, host: host.into(), ..Origin::default() };
     Detection { rule: Arc::new(rule), origin, fields: vec![], excerpt: "text".into() }

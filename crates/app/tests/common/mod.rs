@@ -8,7 +8,8 @@ use serde_json::Value;
 use std::collections::BTreeSet;
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output};
+use std::time::{Duration, Instant};
 
 /// Root of the workspace.
 pub fn workspace() -> PathBuf {
@@ -78,4 +79,49 @@ pub fn sigmahq(into: &Path) -> Option<Vec<PathBuf>> {
         "rules-placeholder",
     ];
     Some(folders.iter().map(|folder| into.join(folder)).filter(|folder| folder.exists()).collect())
+}
+
+/// Longest wait for what must come.
+pub const PATIENCE: Duration = Duration::from_secs(180);
+
+/// The running service; killed when dropped.
+pub struct Service {
+    child: Child,
+}
+
+impl Service {
+    /// Starts `command`, which is `run` with its configuration.
+    pub fn start(command: &mut Command) -> Service {
+        Service { child: command.spawn().expect("the service starts") }
+    }
+
+    /// Sends it a signal by name.
+    pub fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let status = Command::new("kill").args([&format!("-{name}"), &pid]).status();
+        assert!(status.expect("`kill` runs").success());
+    }
+
+    /// SIGTERM; the exit code.
+    pub fn stop(mut self) -> Option<i32> {
+        self.signal("TERM");
+        let start = Instant::now();
+        while self.is_running() {
+            assert!(start.elapsed() < PATIENCE, "SIGTERM did not stop it");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.child.wait().expect("it has ended").code()
+    }
+
+    /// Whether it has not ended.
+    pub fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child can be asked").is_none()
+    }
+}
+
+impl Drop for Service {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
 }

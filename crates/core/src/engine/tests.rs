@@ -93,19 +93,7 @@ fn event() -> impl Strategy<Value = Event<'static>> {
 }
 
 fn rule(number: usize, condition: Expr) -> Rule {
-    let info = RuleInfo {
-        id: number.to_string(),
-        title: String::new(),
-        level: Level::Low,
-        status: None,
-        description: String::new(),
-        author: String::new(),
-        references: vec![],
-        falsepositives: vec![],
-        tags: vec![],
-        logsource: LogSource::default(),
-        path: String::new(),
-    };
+    let info = RuleInfo { id: number.to_string(), level: Level::Low, ..RuleInfo::default() };
     Rule { info: Arc::new(info), searches: vec![], condition, unmet: vec![] }
 }
 

@@ -54,7 +54,7 @@ fn info(path: &str, rule: &sigma::SigmaRule) -> RuleInfo {
             Uuid::new_v5(&Uuid::NAMESPACE_URL, format!("{path}#{}", rule.title).as_bytes()).to_string()
         }),
         title: rule.title.clone(),
-        level: rule.level.map_or(Level::Medium, level),
+        level: rule.level.map_or(Level::default(), level),
         status: rule.status.map(status),
         description: text(&rule.description),
         author: text(&rule.author),

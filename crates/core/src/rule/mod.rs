@@ -14,14 +14,15 @@ use std::fmt;
 use std::sync::Arc;
 
 /// How bad it is if the rule is right (Sigma specification, `level`).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Level {
     /// For context only.
     Informational,
     /// Worth a look when there is time.
     Low,
-    /// Worth a look today.
+    /// Worth a look today. What a rule without a level has.
+    #[default]
     Medium,
     /// Worth a look now.
     High,
@@ -112,7 +113,7 @@ impl fmt::Display for LogSource {
 }
 
 /// Everything about a rule that people read; shared by all detections of the rule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct RuleInfo {
     /// The rule's UUID; a rule without one gets a UUIDv5 of its title and path.
     pub id: String,

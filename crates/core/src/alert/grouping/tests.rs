@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::alert::{Evidence, Origin};
-use crate::rule::{Level, LogSource, RuleInfo};
+use crate::rule::{Level, RuleInfo};
 use proptest::prelude::*;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -29,14 +29,7 @@ fn rule(id: &str) -> Arc<RuleInfo> {
         id: id.into(),
         title: format!("Rule {id}"),
         level: Level::High,
-        status: None,
-        description: String::new(),
-        author: String::new(),
-        references: vec![],
-        falsepositives: vec![],
-        tags: vec![],
-        logsource: LogSource::default(),
-        path: String::new(),
+        ..RuleInfo::default()
     })
 }
 
