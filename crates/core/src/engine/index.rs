@@ -117,12 +117,14 @@ impl Index {
     }
 
     /// Calls `hit` with every predicate that `value` (folded) fulfils; `raw` is the same value
-    /// before folding. A predicate may be told more than once.
-    pub fn scan(&self, globs: &[Glob], value: &str, raw: &str, hit: &mut impl FnMut(u32)) {
+    /// before folding. A predicate may be told more than once. Each glob is tried once however often
+    /// its literal stands in the value, so that a value made of literals costs no more than its length.
+    pub fn scan(&self, globs: &[Glob], tried: &mut Tried, value: &str, raw: &str, hit: &mut impl FnMut(u32)) {
+        tried.begin(globs.len());
         let mut tell = |entry: &Entry| {
-            let holds = entry.verify.is_none_or(|glob| {
-                let glob = &globs[glob as usize];
-                glob.matches(if glob.cased() { raw } else { value })
+            let holds = entry.verify.is_none_or(|number| {
+                let glob = &globs[number as usize];
+                tried.first(number) && glob.matches(if glob.cased() { raw } else { value })
             });
             if holds {
                 hit(entry.pred);
@@ -138,6 +140,31 @@ impl Index {
         for grams in &self.grams {
             grams.scan(value.as_bytes(), &mut tell);
         }
+    }
+}
+
+/// Which globs were tried on the value at hand; kept from value to value.
+#[derive(Debug, Default)]
+pub struct Tried {
+    value: u32,
+    marks: Vec<u32>,
+}
+
+impl Tried {
+    fn begin(&mut self, globs: usize) {
+        self.value = self.value.wrapping_add(1);
+        if self.value == 0 {
+            self.marks.fill(0);
+            self.value = 1;
+        }
+        if self.marks.len() < globs {
+            self.marks.resize(globs, 0);
+        }
+    }
+
+    /// Whether it was not tried before.
+    fn first(&mut self, glob: u32) -> bool {
+        std::mem::replace(&mut self.marks[glob as usize], self.value) != self.value
     }
 }
 
@@ -297,6 +324,16 @@ mod tests {
         prop_oneof![3 => "[aAb\\\\äß\\-]{1,6}".prop_map(Part::Text), 2 => Just(Part::Any), 1 => Just(Part::One)]
     }
 
+    #[test]
+    fn a_glob_is_tried_once_for_each_value() {
+        let mut tried = Tried::default();
+        tried.begin(1);
+        assert!(tried.first(0));
+        assert!(!tried.first(0));
+        tried.begin(1);
+        assert!(tried.first(0));
+    }
+
     proptest! {
         #[test]
         fn finds_exactly_what_the_specification_says(
@@ -317,7 +354,7 @@ mod tests {
             let (index, globs) = builder.build();
             let raw = raw.trim_end_matches(' ');
             let mut hits = vec![false; patterns.len()];
-            index.scan(&globs, &fold(raw), raw, &mut |pred| hits[pred as usize] = true);
+            index.scan(&globs, &mut Tried::default(), &fold(raw), raw, &mut |pred| hits[pred as usize] = true);
             for (i, pattern) in patterns.iter().enumerate() {
                 if filed[i] {
                     prop_assert_eq!(hits[i], crate::spec::matches(pattern, raw), "{:?} on {:?}", pattern, raw);

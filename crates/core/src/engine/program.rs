@@ -123,6 +123,11 @@ impl Lists {
         packed
     }
 
+    /// How many lists there are.
+    pub fn len(&self) -> usize {
+        self.starts.len().saturating_sub(1)
+    }
+
     /// The list at `index`.
     pub fn get(&self, index: u32) -> &[u32] {
         let index = index as usize;

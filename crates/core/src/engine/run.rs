@@ -1,6 +1,7 @@
 //! Runs a program over one event.
 
 use super::glob::Glob;
+use super::index::Tried;
 use super::program::{Ask, Lazy, NO, Program, YES};
 use crate::otel::{Event, normal_name};
 use crate::rule::Test;
@@ -25,6 +26,8 @@ pub struct Hit {
 pub struct Scratch {
     /// Marks of the current event carry this number; older marks are void.
     epoch: u32,
+    /// Predicates that were found true.
+    preds: Vec<u32>,
     groups: Vec<u32>,
     woken: Vec<u32>,
     candidates: Vec<u32>,
@@ -34,6 +37,7 @@ pub struct Scratch {
     folded: String,
     name: String,
     hits: Vec<Hit>,
+    tried: Tried,
 }
 
 /// A value in a slot.
@@ -78,6 +82,7 @@ impl Scratch {
                 1
             }
         };
+        grow(&mut self.preds, program.pred_groups.len(), 0);
         grow(&mut self.groups, program.groups, 0);
         grow(&mut self.woken, program.rules.len(), 0);
         grow(&mut self.heads, program.slots.len(), (0, END));
@@ -133,7 +138,7 @@ impl Scratch {
 
     /// Asks the index of every slot and wakes rules.
     fn scan(&mut self, program: &Program, event: &Event<'_>) {
-        let Scratch { epoch, groups, woken, candidates, heads, values, folded, .. } = self;
+        let Scratch { epoch, preds, groups, woken, candidates, heads, values, folded, tried, .. } = self;
         let mut wake = |rules: &[u32]| {
             for rule in rules {
                 let mark = &mut woken[*rule as usize];
@@ -152,6 +157,9 @@ impl Scratch {
                 continue;
             }
             let mut hit = |pred: u32| {
+                if std::mem::replace(&mut preds[pred as usize], *epoch) == *epoch {
+                    return;
+                }
                 for group in program.pred_groups.get(pred) {
                     let mark = &mut groups[*group as usize];
                     if *mark != *epoch {
@@ -165,10 +173,10 @@ impl Scratch {
                 at = value.next;
                 let Some(raw) = text(event, value.source) else { continue };
                 let text = &folded[value.start as usize..value.end as usize];
-                slot.index.scan(&slot.globs, text, &raw, &mut hit);
+                slot.index.scan(&slot.globs, tried, text, &raw, &mut hit);
                 let trimmed = text.trim_end_matches(' ');
                 if trimmed.len() < text.len() {
-                    slot.index.scan(&slot.globs, trimmed, raw.trim_end_matches(' '), &mut hit);
+                    slot.index.scan(&slot.globs, tried, trimmed, raw.trim_end_matches(' '), &mut hit);
                 }
             }
         }
