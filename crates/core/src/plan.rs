@@ -51,8 +51,6 @@ pub struct Pred {
 pub struct Planned {
     /// Index into the rule set.
     pub rule: usize,
-    /// Index into [`Class::views`].
-    pub view: usize,
     /// What must hold.
     pub node: Node,
 }
@@ -91,7 +89,7 @@ pub fn plan(rules: &[Rule], class: &Class) -> Plan {
             continue;
         }
         let mut seen: Vec<&View> = Vec::new();
-        for (at, view) in class.views.iter().enumerate() {
+        for view in &class.views {
             let same_names = seen.iter().any(|other| other.fields == view.fields);
             if same_names || !rule.info.logsource.covers(&view.logsource) {
                 continue;
@@ -99,7 +97,7 @@ pub fn plan(rules: &[Rule], class: &Class) -> Plan {
             seen.push(view);
             let node = planner.node(&rule.condition, rule, view);
             if node != Node::Const(false) {
-                planner.plan.rules.push(Planned { rule: index, view: at, node });
+                planner.plan.rules.push(Planned { rule: index, node });
             }
         }
     }

@@ -3,19 +3,14 @@
 use super::glob::Glob;
 use super::index::Builder;
 use super::literals;
-use super::program::{Ask, Lazy, Lists, NO, Op, Program, RuleProgram, SlotProgram, YES};
+use super::program::{Ask, Lazy, Lists, NO, Op, Program, SlotProgram, YES};
 use crate::plan::{Node, Plan, Slot};
 use crate::rule::{Part, Pattern, Test};
-use regex::Regex;
 use std::collections::HashMap;
-use std::sync::Arc;
-
-/// Expressions compiled so far, shared between classes.
-pub type Regexes = HashMap<String, Arc<Regex>>;
 
 /// Compiles the rules of one class.
-pub fn compile(plan: Plan, regexes: &mut Regexes) -> Program {
-    let mut compiler = Compiler::new(&plan, regexes);
+pub fn compile(plan: Plan) -> Program {
+    let mut compiler = Compiler::new(&plan);
     let mut group_rules: Vec<Vec<u32>> = Vec::new();
     for (number, planned) in plan.rules.iter().enumerate() {
         let number = number as u32;
@@ -34,11 +29,7 @@ pub fn compile(plan: Plan, regexes: &mut Regexes) -> Program {
             Wake::Always => compiler.program.always.push(number),
         }
         let entry = compiler.emit(&step, YES, NO);
-        compiler.program.rules.push(RuleProgram {
-            rule: planned.rule as u32,
-            view: planned.view as u32,
-            entry,
-        });
+        compiler.program.entries.push(entry);
     }
     let (mut program, placed) = compiler.finish(group_rules);
     let lazy = |placed: &Option<Placed>| match placed {
@@ -84,7 +75,6 @@ impl Wake {
 
 struct Compiler<'p> {
     plan: &'p Plan,
-    regexes: &'p mut Regexes,
     program: Program,
     builders: Vec<Builder>,
     /// Plan predicate → number in the index, or lazy.
@@ -105,7 +95,7 @@ enum Placed {
 }
 
 impl<'p> Compiler<'p> {
-    fn new(plan: &'p Plan, regexes: &'p mut Regexes) -> Self {
+    fn new(plan: &'p Plan) -> Self {
         let mut program = Program::default();
         for (number, slot) in plan.slots.iter().enumerate() {
             match slot {
@@ -122,7 +112,6 @@ impl<'p> Compiler<'p> {
             builders: plan.slots.iter().map(|_| Builder::default()).collect(),
             placed: vec![None; plan.preds.len()],
             plan,
-            regexes,
             program,
             indexed: 0,
             pred_groups: vec![],
@@ -205,20 +194,16 @@ impl<'p> Compiler<'p> {
 
     fn lazy(&mut self, pred: usize) -> Placed {
         let pred = self.plan.preds[pred].clone();
-        let mut lazy = Lazy { regex: None, glob: None, guard: None, pred };
-        match &lazy.pred.test {
-            Test::Regex { pattern, flags } => {
-                let key = format!("(?{flags}){pattern}");
-                let known = self.regexes.get(&key).cloned();
-                lazy.regex = known.or_else(|| crate::spec::regex(&lazy.pred.test).ok().map(Arc::new));
-                if let Some(regex) = &lazy.regex {
-                    self.regexes.insert(key, regex.clone());
-                }
-                lazy.guard = literals::required(pattern, flags).map(|all| self.guard(lazy.pred.slot, &all));
+        let (mut glob, mut guard) = (None, None);
+        match &pred.test {
+            Test::Regex(expression) => {
+                let needed = literals::required(&expression.pattern, &expression.flags);
+                guard = needed.map(|literals| self.guard(pred.slot, &literals));
             }
-            Test::Text(pattern) => lazy.glob = Some(Glob::new(pattern)),
+            Test::Text(pattern) => glob = Some(Glob::new(pattern)),
             _ => {}
         }
+        let lazy = Lazy { pred, glob, guard };
         self.program.lazies.push(lazy);
         Placed::Lazy(self.program.lazies.len() as u32 - 1)
     }

@@ -29,9 +29,7 @@ pub struct Engine {
 impl Engine {
     /// Compiles `rules` for every class of a taxonomy.
     pub fn compile(rules: Vec<Rule>, classes: &[Class]) -> Engine {
-        let mut regexes = compile::Regexes::new();
-        let programs =
-            (classes.iter()).map(|class| compile::compile(plan(&rules, class), &mut regexes)).collect();
+        let programs = classes.iter().map(|class| compile::compile(plan(&rules, class))).collect();
         Engine { rules, classes: classes.to_vec(), programs }
     }
 
@@ -47,7 +45,7 @@ impl Engine {
 
     /// How many rules can match an event of each class.
     pub fn rules_by_class(&self) -> impl Iterator<Item = (&Class, usize)> {
-        self.classes.iter().zip(self.programs.iter().map(|program| program.rules.len()))
+        self.classes.iter().zip(self.programs.iter().map(|program| program.plan.rules.len()))
     }
 
     /// The rules that match `event`, in the order of the rules, each once.

@@ -5,7 +5,6 @@ use super::index::Index;
 use crate::plan::{Plan, Pred};
 use crate::rule::Test;
 use foldhash::fast::FixedState;
-use regex::Regex;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -30,9 +29,9 @@ pub struct Program {
     pub lazies: Vec<Lazy>,
     /// Jump code of all rules.
     pub code: Vec<Op>,
-    /// The rules, in the order of the rule set.
-    pub rules: Vec<RuleProgram>,
-    /// What it was compiled from, to explain hits; its rules stand in the order of `rules`.
+    /// Per rule of `plan`: where its code begins; [`YES`] or [`NO`] if it has none.
+    pub entries: Vec<u32>,
+    /// What it was compiled from: the rules, in the order of the rule set, and what they compare.
     pub plan: Plan,
     /// Plan predicate → index into `lazies`, if it is not indexed.
     pub lazy_of: Vec<Option<u32>>,
@@ -47,17 +46,6 @@ pub struct SlotProgram {
     pub globs: Vec<Glob>,
     /// Rules that are woken if the slot has any value.
     pub wakes: Vec<u32>,
-}
-
-/// One rule in one view.
-#[derive(Debug)]
-pub struct RuleProgram {
-    /// Index into the rule set.
-    pub rule: u32,
-    /// Index into the class's views.
-    pub view: u32,
-    /// Where its code begins; [`YES`] or [`NO`] if it has none.
-    pub entry: u32,
 }
 
 /// Jump target: the rule matches.
@@ -89,9 +77,7 @@ pub enum Ask {
 pub struct Lazy {
     /// What and where.
     pub pred: Pred,
-    /// For [`Test::Regex`].
-    pub regex: Option<Arc<Regex>>,
-    /// For [`Test::Text`] without any literal.
+    /// For a [`Test::Text`] without any literal.
     pub glob: Option<Glob>,
     /// Group without which it cannot be true.
     pub guard: Option<u32>,

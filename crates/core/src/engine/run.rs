@@ -14,9 +14,7 @@ use std::borrow::Cow;
 pub struct Hit {
     /// Index into the rule set.
     pub rule: usize,
-    /// Index into the views of the event's class.
-    pub view: usize,
-    /// Index into the program's rules.
+    /// Index into the rules of the program's plan.
     pub(super) planned: u32,
 }
 
@@ -64,10 +62,9 @@ impl Scratch {
         self.candidates.sort_unstable();
         for at in 0..self.candidates.len() {
             let planned = self.candidates[at];
-            let rule = &program.rules[planned as usize];
-            let hit = Hit { rule: rule.rule as usize, view: rule.view as usize, planned };
+            let hit = Hit { rule: program.plan.rules[planned as usize].rule, planned };
             let known = self.hits.last().is_some_and(|last| last.rule == hit.rule);
-            if !known && self.holds(program, event, rule.entry) {
+            if !known && self.holds(program, event, program.entries[planned as usize]) {
                 self.hits.push(hit);
             }
         }
@@ -84,7 +81,7 @@ impl Scratch {
         };
         grow(&mut self.preds, program.pred_groups.len(), 0);
         grow(&mut self.groups, program.groups, 0);
-        grow(&mut self.woken, program.rules.len(), 0);
+        grow(&mut self.woken, program.entries.len(), 0);
         grow(&mut self.heads, program.slots.len(), (0, END));
         self.candidates.clear();
         self.values.clear();
@@ -232,7 +229,7 @@ impl Scratch {
                 let others = self.values_of(other as u32).filter_map(|other| self::text(event, other.source));
                 others.into_iter().any(|other| spec::stands(&text, &other, *place, *cased))
             }),
-            Test::Regex { .. } => lazy.regex.as_ref().is_some_and(|regex| regex.is_match(&text)),
+            Test::Regex(expression) => expression.is_match(&text),
             Test::Cidr(network) => spec::address(&text).is_some_and(|address| network.contains(&address)),
             Test::TimePart(part, wanted) => spec::time_part(*part, &text) == Some(*wanted),
             Test::Text(_) => lazy.glob.as_ref().is_some_and(|glob| self.glob_holds(event, glob, value)),

@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::otel::{ClassId, View};
-use crate::rule::{Expr, Item, Level, LogSource, Order, Part, Pattern, Place, RuleInfo, Test};
+use crate::rule::{Expr, Expression, Item, Level, LogSource, Order, Part, Pattern, Place, RuleInfo, Test};
 use crate::spec::{Seen, evidence, rule_matches};
 use crate::value::Value;
 use proptest::prelude::*;
@@ -43,7 +43,7 @@ fn test() -> impl Strategy<Value = Test> {
     prop_oneof![
         8 => pattern().prop_map(Test::Text),
         1 => (regex, prop_oneof![Just(""), Just("i"), Just("is")])
-            .prop_map(|(pattern, flags)| Test::Regex { pattern, flags: flags.into() }),
+            .prop_map(|(pattern, flags)| Test::Regex(Expression::new(pattern, flags.into()).unwrap())),
         1 => any::<bool>().prop_map(Test::Exists),
         1 => Just(Test::Null),
         1 => (order, -2i32..3).prop_map(|(order, n)| Test::Number(order, n.into())),
@@ -203,5 +203,5 @@ fn a_rule_that_needs_nothing_is_looked_at_for_every_event() {
     let missing = Expr::Item(Item { field: Some("A".into()), test: Test::Null });
     let engine = Engine::compile(vec![rule(0, missing)], &classes());
     let event = Event { class: Some(ClassId(0)), ..Default::default() };
-    assert_eq!(engine.run(&event, &mut Scratch::default()), [Hit { rule: 0, view: 0, planned: 0 }]);
+    assert_eq!(engine.run(&event, &mut Scratch::default()), [Hit { rule: 0, planned: 0 }]);
 }

@@ -3,13 +3,14 @@
 //! We lower the parser's syntax tree ourselves rather than take rsigma's intermediate form, because
 //! that form loses wildcards in values under an encoding modifier and renders some values wrongly.
 
-use super::{DASHES, Expr, Item, Order, Part, Pattern, Place, Test, TimePart};
+use super::{DASHES, Expr, Expression, Item, Order, Part, Pattern, Place, Test, TimePart};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use rsigma_parser::{
     ConditionExpr, Detection, DetectionItem, Detections, Modifier, Quantifier, SigmaString, SigmaValue,
     SpecialChar, StringPart,
 };
+use std::net::IpAddr;
 
 /// Nesting of a detection or condition that is still read; deeper is a mistake or an attack.
 const DEPTH_MAX: usize = 64;
@@ -237,18 +238,15 @@ fn keyword(value: &SigmaValue, m: &Modifiers) -> Result<Test, Fault> {
 fn comparison(operator: Modifier, value: &SigmaValue, m: &Modifiers) -> Result<Test, Fault> {
     let time = |part| Ok(Test::TimePart(part, number(value)? as i64));
     match operator {
-        Modifier::Re => {
-            let pattern = plain(value)?;
-            let test = Test::Regex { pattern, flags: m.flags.clone() };
-            crate::spec::regex(&test).map_err(|message| Fault {
-                message,
-                hint: Some("expressions run in linear time: no look-around, no back-references".into()),
-            })?;
-            Ok(test)
-        }
+        Modifier::Re => match Expression::new(plain(value)?, m.flags.clone()) {
+            Ok(expression) => Ok(Test::Regex(expression)),
+            Err(message) => {
+                fault(message, "expressions run in linear time: no look-around, no back-references")
+            }
+        },
         Modifier::Cidr => {
             let text = plain(value)?;
-            match crate::spec::network(&text) {
+            match network(&text) {
                 Some(network) => Ok(Test::Cidr(network)),
                 None => fault(format!("'{text}' is not a network"), "write it as 10.0.0.0/8 or fe80::/10"),
             }
@@ -277,6 +275,12 @@ fn comparison(operator: Modifier, value: &SigmaValue, m: &Modifiers) -> Result<T
         Modifier::Month => time(TimePart::Month),
         _ => time(TimePart::Year),
     }
+}
+
+/// Reads a network; a bare address is the network of that one address.
+fn network(text: &str) -> Option<ipnet::IpNet> {
+    let text = text.trim();
+    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(ipnet::IpNet::from))
 }
 
 fn plain(value: &SigmaValue) -> Result<String, Fault> {

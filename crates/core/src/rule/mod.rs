@@ -4,9 +4,11 @@
 //! shape changes with every minor release. A broken rule becomes a [`crate::problem::Problem`]
 //! with file and line, and the rest load.
 
+mod expression;
 mod load;
 mod lower;
 mod place;
+pub use expression::Expression;
 pub use load::load;
 
 use serde::{Deserialize, Serialize};
@@ -209,12 +211,7 @@ pub enum Test {
     /// Text with wildcards. Numbers and Booleans are compared by their text too.
     Text(Pattern),
     /// `|re`: found anywhere in the value.
-    Regex {
-        /// The expression, in the syntax of the `regex` crate.
-        pattern: String,
-        /// `i`, `m`, `s` as far as they are set.
-        flags: String,
-    },
+    Regex(Expression),
     /// `|cidr`: an address in the network.
     Cidr(ipnet::IpNet),
     /// `|gt`, `|gte`, `|lt`, `|lte` against a number.
@@ -309,7 +306,7 @@ impl fmt::Display for Test {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Test::Text(pattern) => write!(f, "= {pattern}"),
-            Test::Regex { pattern, flags } => write!(f, "=~ /{pattern}/{flags}"),
+            Test::Regex(expression) => write!(f, "=~ {expression:?}"),
             Test::Cidr(network) => write!(f, "in {network}"),
             Test::Number(order, bound) => {
                 let sign = match order {

@@ -17,37 +17,6 @@ pub use pattern::matches;
 use std::borrow::Cow;
 use std::net::IpAddr;
 
-/// Upper bound of a compiled regular expression, bytes; a rule beyond it is rejected. Classes such as
-/// `\w` are large in Unicode: SigmaHQ has `\w{1,64}`.
-const REGEX_BYTES_MAX: usize = 10 << 20;
-
-/// Compiles the expression of a [`Test::Regex`]. The error says what the `regex` crate rejects.
-pub fn regex(test: &Test) -> Result<regex::Regex, String> {
-    let Test::Regex { pattern, flags } = test else { return Err("not a regular expression".into()) };
-    regex::RegexBuilder::new(pattern)
-        .case_insensitive(flags.contains('i'))
-        .multi_line(flags.contains('m'))
-        .dot_matches_new_line(flags.contains('s'))
-        .size_limit(REGEX_BYTES_MAX)
-        .build()
-        .map_err(|error| match error {
-            regex::Error::CompiledTooBig(_) => {
-                format!("the regular expression '{pattern}' is too large when compiled")
-            }
-            error => {
-                let reason = error.to_string();
-                let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                format!("the regular expression '{pattern}' cannot be used: {reason}")
-            }
-        })
-}
-
-/// Reads a network; a bare address is the network of that one address.
-pub fn network(text: &str) -> Option<ipnet::IpNet> {
-    let text = text.trim();
-    text.parse().ok().or_else(|| text.parse::<IpAddr>().ok().map(ipnet::IpNet::from))
-}
-
 /// An event as the rules of one log source see it.
 pub struct Seen<'e, 'a> {
     event: &'e Event<'a>,
@@ -120,7 +89,7 @@ fn witnesses<'e>(item: &Item, seen: &Seen<'e, '_>) -> Vec<Cow<'e, str>> {
 fn text_passes(test: &Test, text: &str) -> bool {
     match test {
         Test::Text(pattern) => matches(pattern, text),
-        Test::Regex { .. } => regex(test).is_ok_and(|regex| regex.is_match(text)),
+        Test::Regex(expression) => expression.is_match(text),
         Test::Cidr(network) => address(text).is_some_and(|address| network.contains(&address)),
         Test::TimePart(part, wanted) => time_part(*part, text) == Some(*wanted),
         Test::Number(order, bound) => text.trim().parse().is_ok_and(|n| compare(*order, n, *bound)),
