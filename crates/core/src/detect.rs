@@ -16,9 +16,9 @@ pub struct Detector {
 /// What became of one record, besides its detections.
 #[derive(Debug, Default, Clone, PartialEq)]
 pub struct Outcome {
-    /// Whether a class of the taxonomy wanted it.
+    /// Whether a class of the taxonomy wanted any event of it.
     pub recognised: bool,
-    /// What was wrong with the record, if anything.
+    /// What was wrong with the record first, if anything.
     pub fault: Option<String>,
 }
 
@@ -39,20 +39,23 @@ impl Detector {
         &self.engine
     }
 
-    /// Appends the detections of one record, in the order of the rules. `scratch` is one thread's
-    /// working memory, reused from record to record.
+    /// Appends the detections of one record, in the order of its events and of the rules. `scratch`
+    /// is one thread's working memory, reused from record to record.
     pub fn detect(&self, record: &LogRecord<'_>, scratch: &mut Scratch, out: &mut Vec<Detection>) -> Outcome {
-        let mut event = Event::default();
-        self.taxonomy.recognise(record, &mut event);
-        let hits = self.engine.run(&event, scratch).to_vec();
-        if !hits.is_empty() {
-            let origin = origin(record, &event);
-            for hit in hits {
-                let fields = self.engine.evidence(&event, scratch, hit);
-                out.push(detection(&self.engine.rules()[hit.rule], fields, &origin, record));
+        let mut outcome = Outcome::default();
+        self.taxonomy.recognise(record, &mut |event| {
+            let hits = self.engine.run(&event, scratch).to_vec();
+            if !hits.is_empty() {
+                let origin = origin(record, &event);
+                for hit in hits {
+                    let fields = self.engine.evidence(&event, scratch, hit);
+                    out.push(detection(&self.engine.rules()[hit.rule], fields, &origin, &event));
+                }
             }
-        }
-        Outcome { recognised: event.class.is_some(), fault: event.fault }
+            outcome.recognised |= event.class.is_some();
+            outcome.fault = outcome.fault.take().or(event.fault);
+        });
+        outcome
     }
 }
 
@@ -60,13 +63,13 @@ fn detection(
     rule: &Rule,
     mut fields: Vec<(String, String)>,
     origin: &Origin,
-    record: &LogRecord<'_>,
+    event: &Event<'_>,
 ) -> Detection {
     fields.truncate(Detection::FIELDS_MAX);
     for (_, value) in &mut fields {
         cut(value, Detection::VALUE_BYTES_MAX);
     }
-    let excerpt = record.body[..floor(&record.body, Detection::EXCERPT_BYTES_MAX)].to_owned();
+    let excerpt = event.source[..floor(&event.source, Detection::EXCERPT_BYTES_MAX)].to_owned();
     Detection { rule: Arc::clone(&rule.info), origin: origin.clone(), fields, excerpt }
 }
 

@@ -30,6 +30,17 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// The same value, independent of where its text was borrowed from.
+    pub fn into_owned(self) -> Value<'static> {
+        match self {
+            Value::Str(text) => Value::Str(Cow::Owned(text.into_owned())),
+            Value::Int(number) => Value::Int(number),
+            Value::Float(number) => Value::Float(number),
+            Value::Bool(truth) => Value::Bool(truth),
+            Value::Null => Value::Null,
+        }
+    }
+
     /// The value as a number, where it is one or its text reads as one.
     pub fn number(&self) -> Option<f64> {
         match self {

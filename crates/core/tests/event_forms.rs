@@ -4,7 +4,7 @@
 //! Reads the EVTX corpora beside the checkout; where they are absent the test says so and passes.
 
 use flate2::read::GzDecoder;
-use otel_log_ai_core::otel::{Event, LogRecord, Taxonomy};
+use otel_log_ai_core::otel::{LogRecord, Taxonomy};
 use serde_json::{Map, Value as Json, json};
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
@@ -141,8 +141,7 @@ fn html_escaped(json: &str) -> String {
 /// Class, host and fields of a body.
 fn seen(taxonomy: &Taxonomy, body: &str) -> (String, String, BTreeSet<String>) {
     let record = LogRecord { body: body.into(), ..LogRecord::default() };
-    let mut event = Event::default();
-    taxonomy.recognise(&record, &mut event);
+    let event = taxonomy.events(&record).remove(0);
     assert_eq!(event.fault, None, "{body}");
     let class = event.class.map_or("none".into(), |id| taxonomy.classes[usize::from(id.0)].name.clone());
     let field = |(name, value): &(_, otel_log_ai_core::value::Value<'_>)| {

@@ -22,6 +22,9 @@ pub struct Event<'a> {
     /// Further texts that keyword rules search besides the field values: the line, the rendered
     /// message. Never our own metadata.
     pub texts: Vec<Cow<'a, str>>,
+    /// The text it was read from, as an analyst is shown it: the record's body, or the one document
+    /// of a list that this event is. Empty where the content stands in attributes.
+    pub source: Cow<'a, str>,
     /// Host the event happened on, by the precedence of the mapping (the origin's name before the
     /// forwarder's); empty if nothing tells.
     pub host: Cow<'a, str>,
@@ -31,15 +34,6 @@ pub struct Event<'a> {
 }
 
 impl<'a> Event<'a> {
-    /// Forgets the content and keeps the allocations.
-    pub fn clear(&mut self) {
-        self.class = None;
-        self.fields.clear();
-        self.texts.clear();
-        self.host = Cow::Borrowed("");
-        self.fault = None;
-    }
-
     /// First value of the field with this exact native name.
     pub fn field(&self, name: &str) -> Option<&Value<'a>> {
         self.fields.iter().find(|(k, _)| k == name).map(|(_, v)| v)
@@ -49,4 +43,22 @@ impl<'a> Event<'a> {
     pub fn push(&mut self, name: impl Into<FieldName<'a>>, value: impl Into<Value<'a>>) {
         self.fields.push((name.into(), value.into()));
     }
+
+    /// The same event, independent of the record it was read from.
+    pub fn into_owned(self) -> Event<'static> {
+        let fields = self.fields.into_iter().map(|(name, value)| (owned(name), value.into_owned()));
+        Event {
+            class: self.class,
+            fields: fields.collect(),
+            texts: self.texts.into_iter().map(owned).collect(),
+            source: owned(self.source),
+            host: owned(self.host),
+            fault: self.fault,
+        }
+    }
+}
+
+/// The text, independent of where it was borrowed from.
+pub(super) fn owned(text: Cow<'_, str>) -> Cow<'static, str> {
+    Cow::Owned(text.into_owned())
 }

@@ -8,7 +8,7 @@
 //! taxonomy.
 
 use crate::value::Value;
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
@@ -170,7 +170,7 @@ impl<'a> DeserializeSeed<'a> for Node<'_, 'a> {
             return json.deserialize_any(self);
         }
         // Skipping a value does not recurse, so no depth can exhaust the stack.
-        let rest: &'a RawValue = serde::Deserialize::deserialize(json)?;
+        let rest: &'a RawValue = Deserialize::deserialize(json)?;
         self.leaf(Value::from(rest.get()))
     }
 }
@@ -231,7 +231,7 @@ impl<'a> Visitor<'a> for Node<'_, 'a> {
         if flat.prefixes.len() > LEAVES_MAX {
             return Err(A::Error::custom(format_args!("more than {LEAVES_MAX} objects")));
         }
-        while let Some(key) = map.next_key_seed(Key)? {
+        while let Some(Text(key)) = map.next_key()? {
             let (here, key) = match key.rfind('.') {
                 // `winlog.channel` as one key and as two are the same.
                 Some(dot) if here == 0 && dot > 0 && dot + 1 < key.len() => {
@@ -245,30 +245,30 @@ impl<'a> Visitor<'a> for Node<'_, 'a> {
     }
 }
 
-/// An object's key, borrowed where it has no escapes.
-struct Key;
+/// A text of a document, such as an object's key; borrowed where it has no escapes.
+pub(super) struct Text<'a>(pub Cow<'a, str>);
 
-impl<'a> DeserializeSeed<'a> for Key {
-    type Value = Cow<'a, str>;
-
-    fn deserialize<D: Deserializer<'a>>(self, json: D) -> Result<Cow<'a, str>, D::Error> {
-        json.deserialize_str(self)
+impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
+    fn deserialize<D: Deserializer<'de>>(json: D) -> Result<Self, D::Error> {
+        json.deserialize_str(TextVisitor).map(Text)
     }
 }
 
-impl<'a> Visitor<'a> for Key {
+struct TextVisitor;
+
+impl<'a> Visitor<'a> for TextVisitor {
     type Value = Cow<'a, str>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
+        f.write_str("a text")
     }
 
-    fn visit_borrowed_str<E: Error>(self, key: &'a str) -> Result<Cow<'a, str>, E> {
-        Ok(Cow::Borrowed(key))
+    fn visit_borrowed_str<E: Error>(self, text: &'a str) -> Result<Cow<'a, str>, E> {
+        Ok(Cow::Borrowed(text))
     }
 
-    fn visit_str<E: Error>(self, key: &str) -> Result<Cow<'a, str>, E> {
-        Ok(Cow::Owned(key.to_owned()))
+    fn visit_str<E: Error>(self, text: &str) -> Result<Cow<'a, str>, E> {
+        Ok(Cow::Owned(text.to_owned()))
     }
 }
 

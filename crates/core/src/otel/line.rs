@@ -1,11 +1,10 @@
 //! One line or message of text: which of the known forms it has.
 
 use super::class::{Format, Found};
-use super::event::{Event, FieldName};
+use super::event::{Event, owned};
 use super::json::Flat;
 use super::windows::{self, Identity};
 use super::{auditd, syslog, web};
-use crate::value::Value;
 use std::borrow::Cow;
 
 /// What a text turned out to be. The fields are in the event already.
@@ -62,11 +61,9 @@ pub(super) fn read_cow<'a>(text: Cow<'a, str>, event: &mut Event<'a>) -> Read<'a
     };
     let mut own = Event::default();
     let read = owned_read(read(&text, &mut own));
-    for (name, value) in own.fields {
-        let name: FieldName<'a> = owned(name);
-        event.fields.push((name, owned_value(value)));
-    }
-    event.texts.extend(own.texts.into_iter().map(owned));
+    let own = own.into_owned();
+    event.fields.extend(own.fields);
+    event.texts.extend(own.texts);
     event.fault = event.fault.take().or(own.fault);
     read
 }
@@ -79,21 +76,7 @@ pub(super) fn push_leaves<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) {
     }
 }
 
-fn owned<'b>(text: Cow<'_, str>) -> Cow<'b, str> {
-    Cow::Owned(text.into_owned())
-}
-
-fn owned_value<'b>(value: Value<'_>) -> Value<'b> {
-    match value {
-        Value::Str(text) => Value::Str(owned(text)),
-        Value::Int(number) => Value::Int(number),
-        Value::Float(number) => Value::Float(number),
-        Value::Bool(truth) => Value::Bool(truth),
-        Value::Null => Value::Null,
-    }
-}
-
-fn owned_read<'b>(read: Read<'_>) -> Read<'b> {
+fn owned_read(read: Read<'_>) -> Read<'static> {
     match read {
         Read::Windows(id) => Read::Windows(Identity {
             channel: owned(id.channel),

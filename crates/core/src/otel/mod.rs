@@ -16,6 +16,7 @@ mod journald;
 mod json;
 mod line;
 mod recognise;
+mod split;
 mod syscalls;
 mod syslog;
 mod web;

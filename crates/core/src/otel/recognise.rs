@@ -5,50 +5,71 @@ use super::event::{ClassId, Event};
 use super::json::Flat;
 use super::line::{self, Read};
 use super::record::LogRecord;
+use super::split::{self, Documents};
 use super::taxonomy::Taxonomy;
 use super::windows::{self, Identity};
 use super::{derive, journald, syslog};
 use crate::value::Value;
 use std::borrow::Cow;
 
-/// Longest part of a body that is read, bytes. Real events end far below; ClickHouse rows do not.
+/// Longest part of one document that is read, bytes. Real events end far below; ClickHouse rows do
+/// not.
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
+/// Longest part of a list of documents that is read, bytes. CloudTrail's files have up to some 50 MB.
+const LIST_BYTES_MAX: usize = 64 << 20;
 
-/// Decodes `record` into the empty `event`.
-pub(super) fn recognise<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, event: &mut Event<'a>) {
-    let body = body(record, event);
+/// Decodes `record` and hands out its events.
+pub(super) fn recognise<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, each: &mut dyn FnMut(Event<'a>)) {
+    let body = body(record);
+    let Some(Documents { texts, mut fault }) = split::documents(cut(body, LIST_BYTES_MAX)) else {
+        return each(document(taxonomy, record, body));
+    };
+    for text in texts {
+        let mut event = match text {
+            Cow::Borrowed(text) => document(taxonomy, record, text),
+            Cow::Owned(text) => document(taxonomy, record, &text).into_owned(),
+        };
+        event.fault = event.fault.or_else(|| fault.take());
+        each(event);
+    }
+}
+
+/// The event of one document.
+fn document<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, text: &'a str) -> Event<'a> {
+    let mut event = Event::default();
+    let body = cut(text, BODY_BYTES_MAX);
+    if body.len() < text.len() {
+        event.fault = Some(format!("body of {} bytes is read up to byte {}", text.len(), body.len()));
+    }
+    event.source = Cow::Borrowed(body);
     let read = match body.bytes().find(|b| !b.is_ascii_whitespace()) {
-        Some(b'{' | b'[') => json_body(body, event),
-        Some(_) if !has_windows_attributes(record) => line::read(body, event),
-        _ => attribute_body(record, body, event),
+        Some(b'{' | b'[') => json_body(body, &mut event),
+        Some(_) if !has_windows_attributes(record) => line::read(body, &mut event),
+        _ => attribute_body(record, body, &mut event),
     };
     match read {
-        Read::Windows(identity) => windows_event(taxonomy, record, identity, event),
-        Read::Other(found) => other(taxonomy, record, found, event),
+        Read::Windows(identity) => windows_event(taxonomy, record, identity, &mut event),
+        Read::Other(found) => other(taxonomy, record, found, &mut event),
     }
     if let Some(ClassId(class)) = event.class
         && let Some(steps) = taxonomy.derive.get(usize::from(class))
     {
-        derive::apply(steps, event);
+        derive::apply(steps, &mut event);
+    }
+    event
+}
+
+/// The record's text: its body, else the original that a receiver kept beside it.
+fn body<'a>(record: &'a LogRecord<'a>) -> &'a str {
+    match record.body.as_ref() {
+        "" => record.attribute("log.record.original").unwrap_or(""),
+        body => body,
     }
 }
 
-/// The record's text: its body, else the original that a receiver kept beside it; cut at
-/// [`BODY_BYTES_MAX`].
-fn body<'a>(record: &'a LogRecord<'a>, event: &mut Event<'a>) -> &'a str {
-    let body = match record.body.as_ref() {
-        "" => record.attribute("log.record.original").unwrap_or(""),
-        body => body,
-    };
-    if body.len() <= BODY_BYTES_MAX {
-        return body;
-    }
-    let mut end = BODY_BYTES_MAX;
-    while !body.is_char_boundary(end) {
-        end -= 1;
-    }
-    event.fault = Some(format!("body of {} bytes is read up to byte {end}", body.len()));
-    &body[..end]
+/// The first `bytes_max` bytes of `text`, or fewer, to end with a whole character.
+fn cut(text: &str, bytes_max: usize) -> &str {
+    &text[..text.floor_char_boundary(bytes_max)]
 }
 
 /// Root keys under which wrappers keep the line that a program wrote.

@@ -82,10 +82,17 @@ impl Taxonomy {
         Ok(taxonomy)
     }
 
-    /// Decodes `record` into `event` and says what it is. Total: any bytes in, an event out.
-    pub fn recognise<'a>(&self, record: &'a LogRecord<'a>, event: &mut Event<'a>) {
-        event.clear();
-        super::recognise::recognise(self, record, event);
+    /// Decodes `record` and hands out each event in it: one as a rule, several where the body is a
+    /// list of them (a CloudTrail file). Total: any bytes in, at least one event out.
+    pub fn recognise<'a>(&self, record: &'a LogRecord<'a>, each: &mut dyn FnMut(Event<'a>)) {
+        super::recognise::recognise(self, record, each);
+    }
+
+    /// The events in `record`, collected.
+    pub fn events<'a>(&self, record: &'a LogRecord<'a>) -> Vec<Event<'a>> {
+        let mut events = vec![];
+        self.recognise(record, &mut |event| events.push(event));
+        events
     }
 
     /// Adds a class and gives its id.

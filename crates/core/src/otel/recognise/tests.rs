@@ -18,8 +18,7 @@ struct Seen {
 }
 
 fn seen(record: &LogRecord<'_>) -> Seen {
-    let mut event = Event::default();
-    TAXONOMY.recognise(record, &mut event);
+    let event = TAXONOMY.events(record).remove(0);
     let text = |value: &Value<'_>| value.text().map_or("null".into(), Cow::into_owned);
     Seen {
         class: event.class.map_or("none".into(), |id| TAXONOMY.classes[usize::from(id.0)].name.clone()),
@@ -365,4 +364,20 @@ proptest! {
     ]), 0..40)) {
         seen(&row(&pieces.concat(), &[], &[]));
     }
+}
+
+#[test]
+fn a_file_of_records_is_many_events() {
+    let body = r#"{"Records":[
+        {"eventSource":"iam.amazonaws.com","eventName":"CreateUser"},
+        {"kind":"Event","apiVersion":"audit.k8s.io/v1","verb":"create"}, {"x":1}]}"#;
+    let record = row(body, &[], &[("host.name", "h")]);
+    let events = TAXONOMY.events(&record);
+    let class = |event: &Event<'_>| {
+        event.class.map_or("none", |id| TAXONOMY.classes[usize::from(id.0)].name.as_str())
+    };
+    let classes: Vec<&str> = events.iter().map(class).collect();
+    assert_eq!(classes, ["aws/cloudtrail", "kubernetes/audit", "none"]);
+    assert_eq!(events[2].source, r#"{"x":1}"#);
+    assert!(events.iter().all(|event| event.host == "h"));
 }

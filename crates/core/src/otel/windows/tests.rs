@@ -1,6 +1,6 @@
 //! One event in all the forms in which it arrives.
 
-use crate::otel::{Event, LogRecord, Taxonomy};
+use crate::otel::{LogRecord, Taxonomy};
 use proptest::prelude::*;
 use serde_json::{Map, Value as Json, json};
 use std::borrow::Cow;
@@ -20,8 +20,7 @@ struct Seen {
 }
 
 fn seen(record: &LogRecord<'_>) -> Seen {
-    let mut event = Event::default();
-    TAXONOMY.recognise(record, &mut event);
+    let event = TAXONOMY.events(record).remove(0);
     let text = |value: &crate::value::Value<'_>| value.text().map_or("null".into(), Cow::into_owned);
     Seen {
         class: event.class.map_or("none".into(), |id| TAXONOMY.classes[id.0 as usize].name.clone()),
