@@ -129,6 +129,9 @@ pub(super) struct Channels {
     /// By channel: the class of its events without a category.
     pub services: Vec<ClassId>,
     pub events: Table<(u16, u32), Slot>,
+    /// Folded channel name and event id → the names of its data, one list for each number of
+    /// values; for agents that send the values alone.
+    pub positions: Table<(String, u32), Vec<Vec<String>>>,
     /// Any other channel.
     pub other: Option<ClassId>,
 }
@@ -142,6 +145,12 @@ pub(super) struct Slot {
 }
 
 impl Channels {
+    /// The names of `count` values of an event's data, in their order.
+    pub fn positions(&self, channel: &str, event_id: u32, count: usize) -> Option<&[String]> {
+        let lists = self.positions.get(&(channel.to_ascii_lowercase(), event_id))?;
+        lists.iter().find(|names| names.len() == count).map(Vec::as_slice)
+    }
+
     /// The class of an event of this channel and event id.
     pub fn class(&self, channel: &str, provider: &str, event_id: u32, event: &Event<'_>) -> Option<ClassId> {
         let channel = match channel {

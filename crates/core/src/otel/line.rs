@@ -84,6 +84,7 @@ fn owned_read(read: Read<'_>) -> Read<'static> {
             event_id: id.event_id,
             computer: owned(id.computer),
             has_data: id.has_data,
+            anonymous: id.anonymous,
         }),
         Read::Other(found) => Read::Other(Found {
             format: found.format,

@@ -241,6 +241,11 @@ fn windows_event<'a>(
         true => host(record, Cow::Borrowed("")),
         false => identity.computer.clone(),
     };
+    if identity.anonymous > 0 {
+        let Identity { channel, event_id, anonymous, .. } = &identity;
+        let positions = taxonomy.channels.positions(channel, *event_id, *anonymous);
+        windows::name_data(&identity, positions, event);
+    }
     let Identity { channel, provider, event_id, .. } = &identity;
     event.class = taxonomy.channels.class(channel, provider, *event_id, event);
 }

@@ -61,6 +61,7 @@ pub struct Taxonomy {
 /// The shipped files, in the order in which their sources are tried.
 const BUILTIN: &[(&str, &str)] = &[
     ("taxonomy/windows.yaml", include_str!("../../../../taxonomy/windows.yaml")),
+    ("taxonomy/windows-positions.yaml", include_str!("../../../../taxonomy/windows-positions.yaml")),
     ("taxonomy/linux.yaml", include_str!("../../../../taxonomy/linux.yaml")),
     ("taxonomy/web.yaml", include_str!("../../../../taxonomy/web.yaml")),
     ("taxonomy/cloud.yaml", include_str!("../../../../taxonomy/cloud.yaml")),
