@@ -41,6 +41,9 @@ pub(super) enum Derive {
         /// Name of the new field.
         into: String,
     },
+    /// A kernel's path of a file (`\\device\\harddiskvolume3\\windows\\…`) as programs write it. Which letter
+    /// the volume has, no event tells; that it is the system's, `C:`, is the likeliest by far.
+    DosPath(FromInto),
     /// An object as one text, for rules that search a whole object. It is written flat:
     /// `{"path.of.key":"value",…}`, cut at 64 KiB.
     Object(FromInto),
@@ -91,6 +94,7 @@ pub(super) fn apply(derive: &[Derive], event: &mut Event<'_>) {
             Derive::Lookup { from, into, table } => lookup(from, into, table, event),
             Derive::Hashes(step) => hashes(step, event),
             Derive::RegistryPath { from, into } => registry_path(from, into, event),
+            Derive::DosPath(step) => dos_path(step, event),
             Derive::Object(step) => object(step, event),
             Derive::Capture { from, pattern } => capture(from.as_deref(), &pattern.0, event),
         }
@@ -162,6 +166,17 @@ fn registry_path(from: &(String, String), into: &str, event: &mut Event<'_>) {
         path = format!("{path}\\{value}");
     }
     event.push(into.to_owned(), path);
+}
+
+fn dos_path(step: &FromInto, event: &mut Event<'_>) {
+    const VOLUME: &str = "\\device\\harddiskvolume";
+    let Some(path) = text(event, &step.from) else { return };
+    let start = path.get(..VOLUME.len()).filter(|start| start.eq_ignore_ascii_case(VOLUME));
+    let rest = start.and_then(|start| path[start.len()..].split_once('\\'));
+    if let Some((_, rest)) = rest.filter(|(number, _)| number.bytes().all(|b| b.is_ascii_digit())) {
+        let path = format!("C:\\{rest}");
+        event.push(step.into.clone(), path);
+    }
 }
 
 /// Longest text made of an object, bytes.
@@ -258,6 +273,17 @@ mod tests {
         assert_eq!(derived(yaml, &fields), ["x.T=HKLM\\SYSTEM\\Setup\\Cmd"]);
         assert_eq!(derived(yaml, &[("O", "\\registry\\user\\S-1\\X")]), ["x.T=HKU\\S-1\\X"]);
         assert_eq!(derived(yaml, &[("O", "ü")]), ["x.T=ü"]);
+    }
+
+    #[test]
+    fn a_kernels_path_gets_the_systems_drive() {
+        let yaml = "[{dos_path: {from: A, into: x.A}}]";
+        let path = "\\device\\harddiskvolume3\\windows\\a.exe";
+        assert_eq!(derived(yaml, &[("A", path)]), ["x.A=C:\\windows\\a.exe"]);
+        for other in ["System", "\\device\\mup\\share\\a.exe", "\\device\\harddiskvolumeshadow\\a", "ü", ""]
+        {
+            assert!(derived(yaml, &[("A", other)]).is_empty(), "{other}");
+        }
     }
 
     #[test]

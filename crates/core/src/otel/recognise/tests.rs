@@ -322,7 +322,10 @@ fn what_is_computed_is_what_views_ask_for() {
         let native = || class.views.iter().flat_map(|view| view.fields.values().flatten());
         for step in steps {
             let into = match step {
-                Derive::Decimal(step) | Derive::Hashes(step) | Derive::Object(step) => &step.into,
+                Derive::Decimal(step)
+                | Derive::Hashes(step)
+                | Derive::DosPath(step)
+                | Derive::Object(step) => &step.into,
                 Derive::Account { into, .. }
                 | Derive::Lookup { into, .. }
                 | Derive::RegistryPath { into, .. } => into,
