@@ -52,6 +52,8 @@ pub(super) struct When {
     pub file: Vec<String>,
     /// Syslog facilities by number.
     pub facility: Vec<u8>,
+    /// Texts of the event: its line or message.
+    pub text: Vec<String>,
     /// Fields of the event.
     pub field: BTreeMap<String, Vec<String>>,
     /// Text attributes of the record.
@@ -68,13 +70,14 @@ impl When {
             && (self.file.is_empty() || any(&self.file, &found.file) || any(&self.file, &found.path))
             && (self.facility.is_empty() || found.facility.is_some_and(|f| self.facility.contains(&f)))
             && fields_hold(&self.field, event)
+            && (self.text.is_empty() || event.texts.iter().any(|text| any(&self.text, text)))
             && texts_hold(&self.attribute, |name| record.attribute(name))
             && texts_hold(&self.resource, |name| record.resource(name))
     }
 }
 
 /// Whether each named field has one of the wanted values.
-fn fields_hold(wanted: &BTreeMap<String, Vec<String>>, event: &Event<'_>) -> bool {
+pub(super) fn fields_hold(wanted: &BTreeMap<String, Vec<String>>, event: &Event<'_>) -> bool {
     wanted.iter().all(|(name, values)| {
         let of_name = event.fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name));
         of_name.into_iter().any(|(_, value)| value.text().is_some_and(|text| any(values, &text)))

@@ -8,7 +8,7 @@ use super::record::LogRecord;
 use super::split::{self, Documents};
 use super::taxonomy::Taxonomy;
 use super::windows::{self, Identity};
-use super::{derive, journald, syslog};
+use super::{derive, envelope, journald, syslog};
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -21,7 +21,9 @@ const LIST_BYTES_MAX: usize = 64 << 20;
 /// Decodes `record` and hands out its events.
 pub(super) fn recognise<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, each: &mut dyn FnMut(Event<'a>)) {
     let body = body(record);
-    let Some(Documents { texts, mut fault }) = split::documents(cut(body, LIST_BYTES_MAX)) else {
+    let list = cut(body, LIST_BYTES_MAX);
+    let inside = || Some(Documents { texts: envelope::documents(list)?, fault: None });
+    let Some(Documents { texts, mut fault }) = split::documents(list).or_else(inside) else {
         return each(document(taxonomy, record, body));
     };
     for text in texts {
@@ -54,7 +56,7 @@ fn document<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, text: &'a str) -
     if let Some(ClassId(class)) = event.class
         && let Some(steps) = taxonomy.derive.get(usize::from(class))
     {
-        derive::apply(steps, &mut event);
+        derive::apply(steps, record, &mut event);
     }
     event
 }
@@ -269,8 +271,14 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
     found.path = record.attribute("log.file.path").unwrap_or("").into();
     let name = record.attribute("log.file.name").or_else(|| record.attribute("log.file.path"));
     found.file = name.and_then(|name| name.rsplit(['/', '\\']).next()).unwrap_or("").into();
-    if matches!(found.format, Format::Text | Format::Syslog) && event.fields.len() < super::json::LEAVES_MAX {
-        // What a parser of the pipeline took out of the line.
+    // Without a body, the attributes are the document and are fields already.
+    let has_more = match found.format {
+        Format::Text | Format::Syslog => true,
+        Format::Json => !event.source.is_empty(),
+        Format::Audit | Format::Access => false,
+    };
+    if has_more && event.fields.len() < super::json::LEAVES_MAX {
+        // What a receiver knows, or a parser of the pipeline took out of the line.
         let mut flat = attributes(record);
         flat.leaves.retain(|leaf| leaf.prefix != 0 || leaf.key != "message");
         line::push_leaves(&mut flat, event);

@@ -329,10 +329,17 @@ fn what_is_computed_is_what_views_ask_for() {
                 Derive::Account { into, .. }
                 | Derive::Lookup { into, .. }
                 | Derive::RegistryPath { into, .. } => into,
-                Derive::Capture { .. } => continue,
+                Derive::Elements(step) | Derive::Resource(step) => &step.into,
+                Derive::First { into, .. }
+                | Derive::Join { into, .. }
+                | Derive::Set { into, .. }
+                | Derive::Default { into, .. }
+                | Derive::Pairs { into, .. } => into,
+                Derive::Json { .. } | Derive::Capture { .. } => continue,
             };
+            let is_source = |other: &Derive| other != step && format!("{other:?}").contains(into.as_str());
             assert!(
-                native().any(|name| name.starts_with(into.as_str())),
+                native().any(|name| name.starts_with(into.as_str())) || steps.iter().any(is_source),
                 "{} computes {into} for nobody",
                 class.name
             );
