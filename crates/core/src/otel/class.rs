@@ -2,6 +2,7 @@
 
 use super::event::{ClassId, Event};
 use super::record::LogRecord;
+use crate::value::Value;
 use foldhash::fast::FixedState;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -56,6 +57,8 @@ pub(super) struct When {
     pub text: Vec<String>,
     /// Fields of the event.
     pub field: BTreeMap<String, Vec<String>>,
+    /// Names of fields, of which one must be there.
+    pub one_of: Vec<String>,
     /// Text attributes of the record.
     pub attribute: BTreeMap<String, Vec<String>>,
     /// Resource attributes.
@@ -70,6 +73,7 @@ impl When {
             && (self.file.is_empty() || any(&self.file, &found.file) || any(&self.file, &found.path))
             && (self.facility.is_empty() || found.facility.is_some_and(|f| self.facility.contains(&f)))
             && fields_hold(&self.field, event)
+            && (self.one_of.is_empty() || self.one_of.iter().any(|name| has_field(event, name)))
             && (self.text.is_empty() || event.texts.iter().any(|text| any(&self.text, text)))
             && texts_hold(&self.attribute, |name| record.attribute(name))
             && texts_hold(&self.resource, |name| record.resource(name))
@@ -82,6 +86,10 @@ pub(super) fn fields_hold(wanted: &BTreeMap<String, Vec<String>>, event: &Event<
         let of_name = event.fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name));
         of_name.into_iter().any(|(_, value)| value.text().is_some_and(|text| any(values, &text)))
     })
+}
+
+fn has_field(event: &Event<'_>, name: &str) -> bool {
+    event.fields.iter().any(|(field, value)| field.eq_ignore_ascii_case(name) && *value != Value::Null)
 }
 
 fn texts_hold<'r>(wanted: &BTreeMap<String, Vec<String>>, get: impl Fn(&str) -> Option<&'r str>) -> bool {

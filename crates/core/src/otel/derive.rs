@@ -60,6 +60,9 @@ pub(super) enum Derive {
         /// Fields to read.
         from: Vec<String>,
     },
+    /// Fields under another name, with everything below them: what a receiver renamed gets the name
+    /// back that its source gives it.
+    Rename(BTreeMap<String, String>),
     /// A list of names with values (`[{"Name":"a","Value":"b"}]`): one field `into.a` for each.
     Pairs {
         /// Fields with the names and the values; a value stands behind its name.
@@ -83,6 +86,9 @@ pub(super) enum Derive {
         /// What stands between two values.
         #[serde(default = "blank")]
         with: String,
+        /// What stands before the first.
+        #[serde(default)]
+        prefix: String,
     },
     /// A fixed value where all conditions hold; without conditions, always.
     Set {
@@ -162,8 +168,9 @@ pub(super) fn apply(derive: &[Derive], record: &LogRecord<'_>, event: &mut Event
             Derive::Object(step) => reshape::object(&step.from, &step.into, event),
             Derive::Elements(step) => reshape::elements(&step.from, &step.into, event),
             Derive::Json { from } => reshape::json(from, event),
+            Derive::Rename(table) => reshape::rename(table, event),
             Derive::Pairs { from, into } => reshape::pairs(&from.0, &from.1, into, event),
-            Derive::Join { from, into, with } => reshape::join(from, into, with, event),
+            Derive::Join { from, into, with, prefix } => reshape::join(from, into, with, prefix, event),
             Derive::First { from, into } => reshape::first(from, into, event),
             Derive::Set { when, into, value } => {
                 if class::fields_hold(when, event) {

@@ -8,6 +8,7 @@ use super::event::Event;
 use super::json::{Flat, LEAVES_MAX};
 use crate::value::Value;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Longest text made of an object or of several values, bytes.
 const TEXT_BYTES_MAX: usize = 64 << 10;
@@ -142,6 +143,19 @@ pub(super) fn json(from: &[String], event: &mut Event<'_>) {
     }
 }
 
+/// Renames the fields of the table, and those below them.
+pub(super) fn rename(table: &BTreeMap<String, String>, event: &mut Event<'_>) {
+    for (name, _) in &mut event.fields {
+        let new = table.iter().find_map(|(from, into)| match below(name, from) {
+            Some(rest) => Some(format!("{into}.{rest}")),
+            None => name.eq_ignore_ascii_case(from).then(|| into.clone()),
+        });
+        if let Some(new) = new {
+            *name = Cow::Owned(new);
+        }
+    }
+}
+
 /// Makes fields of a list of names and values. A value that is itself a JSON text (`"\"False\""`)
 /// is given without its quotes as well.
 pub(super) fn pairs(names: &str, values: &str, into: &str, event: &mut Event<'_>) {
@@ -167,9 +181,9 @@ pub(super) fn pairs(names: &str, values: &str, into: &str, event: &mut Event<'_>
     }
 }
 
-/// Writes all values of the fields as one text.
-pub(super) fn join(from: &[String], into: &str, with: &str, event: &mut Event<'_>) {
-    let mut all = String::new();
+/// Writes all values of the fields as one text, behind `prefix`.
+pub(super) fn join(from: &[String], into: &str, with: &str, prefix: &str, event: &mut Event<'_>) {
+    let mut all = prefix.to_owned();
     for (index, wanted) in from.iter().enumerate() {
         let mut is_there = false;
         for (name, value) in &event.fields {
@@ -265,6 +279,15 @@ mod tests {
     }
 
     #[test]
+    fn a_renamed_object_takes_its_fields_along() {
+        let table = [("x.Y", "a"), ("z", "b.c")].map(|(from, into)| (from.into(), into.into()));
+        let mut event = event(r#"{"x":{"y":{"k":1},"yy":2},"Z":3}"#);
+        rename(&table.into(), &mut event);
+        let names: Vec<_> = event.fields.iter().map(|(name, _)| name.as_ref()).collect();
+        assert_eq!(names, ["a.k", "x.yy", "b.c"]);
+    }
+
+    #[test]
     fn names_with_values_become_fields() {
         let document = r#"{"P":[{"Name":"x y","Value":"\"False\""},{"Name":"z"},{"Value":1}]}"#;
         let found = added(document, |e| pairs("p.name", "p.value", "q", e));
@@ -276,11 +299,13 @@ mod tests {
         let document = r#"{"d":"/tmp","f":"x","a":["ls","-l",1]}"#;
         let step = |names: &[&str], with: &str| {
             let names: Vec<String> = names.iter().map(|&name| name.into()).collect();
-            added(document, |e| join(&names, "o", with, e))
+            added(document, |e| join(&names, "o", with, "", e))
         };
         assert_eq!(step(&["a"], " "), ["o=ls -l 1"]);
         assert_eq!(step(&["D", "f"], "/"), ["o=/tmp/x"]);
         assert!(step(&["none", "f"], "/").is_empty());
+        let names = ["f".to_owned()];
+        assert_eq!(added(document, |e| join(&names, "o", " ", "v1.", e)), ["o=v1.x"]);
     }
 
     #[test]

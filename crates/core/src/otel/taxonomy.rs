@@ -62,9 +62,15 @@ pub struct Taxonomy {
 const BUILTIN: &[(&str, &str)] = &[
     ("taxonomy/windows.yaml", include_str!("../../../../taxonomy/windows.yaml")),
     ("taxonomy/windows-positions.yaml", include_str!("../../../../taxonomy/windows-positions.yaml")),
+    ("taxonomy/rpc-firewall.yaml", include_str!("../../../../taxonomy/rpc-firewall.yaml")),
     ("taxonomy/linux.yaml", include_str!("../../../../taxonomy/linux.yaml")),
     ("taxonomy/web.yaml", include_str!("../../../../taxonomy/web.yaml")),
     ("taxonomy/cloud.yaml", include_str!("../../../../taxonomy/cloud.yaml")),
+    ("taxonomy/azure.yaml", include_str!("../../../../taxonomy/azure.yaml")),
+    ("taxonomy/services.yaml", include_str!("../../../../taxonomy/services.yaml")),
+    ("taxonomy/macos.yaml", include_str!("../../../../taxonomy/macos.yaml")),
+    ("taxonomy/ecs.yaml", include_str!("../../../../taxonomy/ecs.yaml")),
+    ("taxonomy/semconv.yaml", include_str!("../../../../taxonomy/semconv.yaml")),
     ("taxonomy/application.yaml", include_str!("../../../../taxonomy/application.yaml")),
 ];
 
