@@ -1,6 +1,6 @@
 //! What a record is: from text, attributes and resource to fields, host and class.
 
-use super::class::{Format, Found};
+use super::class::{Format, Found, Names};
 use super::event::{ClassId, Event};
 use super::json::Flat;
 use super::line::{self, Read};
@@ -283,7 +283,9 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
         flat.leaves.retain(|leaf| leaf.prefix != 0 || leaf.key != "message");
         line::push_leaves(&mut flat, event);
     }
-    let fits = taxonomy.sources.iter().find(|source| source.when.holds(&found, record, event));
+    let names = Names::of(event);
+    let mut sources = taxonomy.sources.iter().filter(|source| source.may_hold(&names));
+    let fits = sources.find(|source| source.when.holds(&found, record, event));
     event.class = fits.map(|source| source.class);
     event.host = host(record, found.host);
 }

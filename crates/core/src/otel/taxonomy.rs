@@ -102,8 +102,12 @@ impl Taxonomy {
         events
     }
 
-    /// Adds a class and gives its id.
+    /// Adds a class and gives its id; sources that differ in nothing but their conditions share one.
     pub(super) fn add(&mut self, class: Class, derive: Vec<Derive>) -> ClassId {
+        let known = self.classes.iter().zip(&self.derive);
+        if let Some(id) = { known }.position(|(other, steps)| *other == class && *steps == derive) {
+            return ClassId(id as u16);
+        }
         self.classes.push(class);
         self.derive.push(derive);
         ClassId((self.classes.len() - 1) as u16)
