@@ -19,6 +19,7 @@ type Documents<'a> = Option<Vec<Cow<'a, str>>>;
 const KINDS: &[(&str, for<'a> fn(&'a str) -> Documents<'a>)] = &[
     ("\"detail-type\"", event_bridge),
     ("\"kube-audit", aks),
+    ("\"RawXml\"", windows_table),
     ("\"subscription\"", pub_sub),
     ("\"protoPayload\"", pub_sub_add_on),
     ("\"com.okta.event_hook\"", okta_hook),
@@ -89,6 +90,22 @@ fn aks(body: &str) -> Documents<'_> {
         return None;
     }
     one(envelope.properties.log.0)
+}
+
+/// Windows events as the Azure diagnostics extension writes them: the XML is in `properties.RawXml`.
+fn windows_table(body: &str) -> Documents<'_> {
+    #[derive(serde::Deserialize)]
+    struct Properties<'a> {
+        #[serde(borrow, rename = "RawXml")]
+        xml: Text<'a>,
+    }
+    #[derive(serde::Deserialize)]
+    struct Envelope<'a> {
+        #[serde(borrow)]
+        properties: Properties<'a>,
+    }
+    let xml = read::<Envelope<'_>>(body)?.properties.xml.0;
+    xml.starts_with("<Event").then(|| vec![xml])
 }
 
 /// A push subscription: `{"message":{"data":"<base64>"},"subscription":"projects/…"}`
@@ -207,6 +224,13 @@ mod tests {
         }
         let add_on = r#"{"data":{"protoPayload":{}},"attributes":{},"publish_time":1.5}"#;
         assert_eq!(texts(add_on), [r#"{"protoPayload":{}}"#]);
+    }
+
+    #[test]
+    fn a_windows_event_of_the_azure_extension_is_its_xml() {
+        let body = r#"{"category":"WindowsEventLogsTable","properties":{"EventId":1,"RawXml":"<Event/>"}}"#;
+        assert_eq!(texts(body), ["<Event/>"]);
+        assert_eq!(documents(r#"{"properties":{"RawXml":"x"}}"#), None);
     }
 
     #[test]
