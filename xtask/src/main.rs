@@ -3,6 +3,7 @@
 mod corpora;
 mod demo;
 mod estate;
+mod fuzz;
 mod test;
 
 use std::path::PathBuf;
@@ -24,6 +25,7 @@ enum Task {
     /// Run everything that CI runs: format, lints, documentation, tests
     Test,
     Estate(estate::Arguments),
+    Fuzz(fuzz::Arguments),
     /// Corpora of real events, for measuring
     #[command(subcommand)]
     Corpora(Corpora),
@@ -39,6 +41,7 @@ fn main() -> Result<ExitCode> {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test => test::run(),
         Task::Estate(arguments) => estate::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Task::Fuzz(arguments) => fuzz::run(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Corpora(Corpora::Rows(arguments)) => corpora::rows(&arguments).map(|()| ExitCode::SUCCESS),
     }
 }
