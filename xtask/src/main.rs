@@ -1,5 +1,6 @@
 //! `cargo xtask`: the project's chores, in Rust so that they run wherever the project builds.
 
+mod bench;
 mod corpora;
 mod demo;
 mod estate;
@@ -26,6 +27,7 @@ enum Task {
     Test,
     Estate(estate::Arguments),
     Fuzz(fuzz::Arguments),
+    Bench(bench::Arguments),
     /// Corpora of real events, for measuring
     #[command(subcommand)]
     Corpora(Corpora),
@@ -41,6 +43,7 @@ fn main() -> Result<ExitCode> {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test => test::run(),
         Task::Estate(arguments) => estate::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Task::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Fuzz(arguments) => fuzz::run(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Corpora(Corpora::Rows(arguments)) => corpora::rows(&arguments).map(|()| ExitCode::SUCCESS),
     }
