@@ -15,7 +15,7 @@ use std::borrow::Cow;
 /// Longest part of one document that is read, bytes. Real events end far below; ClickHouse rows do
 /// not.
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
-/// Longest part of a list of documents that is read, bytes. CloudTrail's files have up to some 50 MB.
+/// Longest part of a list of documents that is read, bytes.
 const LIST_BYTES_MAX: usize = 64 << 20;
 
 /// Decodes `record` and hands out its events.

@@ -256,6 +256,7 @@ fn other_shippers_forms_are_read() {
     let forms = [
         r#"{"winlog":{"channel":"Security","event_id":"4624","computer_name":"W","event_data":{"LogonType":"3"}}}"#,
         r#"{"winlog.channel":"Security","winlog.event_id":4624,"winlog.computer_name":"W","winlog.event_data.LogonType":"3"}"#,
+        r#"{"winlog":{"channel":"Security","computer_name":"W","event_data":{"LogonType":"3"}},"event":{"code":"4624"}}"#,
         r#"{"Channel":"Security","EventID":4624,"Hostname":"W","SourceName":"P","LogonType":"3","ProcessID":4}"#,
         r##"{"Event":{"System":{"EventID":{"#text":4624},"Channel":"Security","Computer":"W"},"EventData":{"LogonType":3}}}"##,
     ];
