@@ -115,7 +115,10 @@ fn fits(pattern: &str, text: &str) -> bool {
         (false, true) => starts(),
         (true, false) => ends(),
         (true, true) => {
-            pattern.is_empty() || text.windows(pattern.len()).any(|part| part.eq_ignore_ascii_case(pattern))
+            let Some(first) = pattern.first() else { return true };
+            let starts = memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), text);
+            let here = |at: usize| text.get(at..at + pattern.len());
+            { starts }.filter_map(here).any(|part| part.eq_ignore_ascii_case(pattern))
         }
     }
 }

@@ -146,7 +146,8 @@ pub(super) fn json(from: &[String], event: &mut Event<'_>) {
 /// Renames the fields of the table, and those below them.
 pub(super) fn rename(table: &BTreeMap<String, String>, event: &mut Event<'_>) {
     for (name, _) in &mut event.fields {
-        let new = table.iter().find_map(|(from, into)| match below(name, from) {
+        // Backwards, a path comes before those that it lies below.
+        let new = table.iter().rev().find_map(|(from, into)| match below(name, from) {
             Some(rest) => Some(format!("{into}.{rest}")),
             None => name.eq_ignore_ascii_case(from).then(|| into.clone()),
         });
@@ -280,11 +281,11 @@ mod tests {
 
     #[test]
     fn a_renamed_object_takes_its_fields_along() {
-        let table = [("x.Y", "a"), ("z", "b.c")].map(|(from, into)| (from.into(), into.into()));
+        let table = [("x", "w"), ("x.Y", "a"), ("z", "b.c")].map(|(from, into)| (from.into(), into.into()));
         let mut event = event(r#"{"x":{"y":{"k":1},"yy":2},"Z":3}"#);
         rename(&table.into(), &mut event);
         let names: Vec<_> = event.fields.iter().map(|(name, _)| name.as_ref()).collect();
-        assert_eq!(names, ["a.k", "x.yy", "b.c"]);
+        assert_eq!(names, ["a.k", "w.yy", "b.c"]);
     }
 
     #[test]
