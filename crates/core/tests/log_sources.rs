@@ -347,6 +347,7 @@ fn kubernetes_audit_in_every_form() {
         json!({"messageType": "DATA_MESSAGE", "logGroup": "/aws/eks/c/cluster", "logEvents": [
             {"id": "1", "timestamp": 1, "message": text}]}),
         json!({"category": "kube-audit", "operationName": "x", "properties": {"log": text}}),
+        json!({"log": format!("{text}\n"), "stream": "stdout", "time": "2026-08-05T10:15:30Z"}),
     ] {
         check_body(document, "kubernetes/application/audit", &wanted);
     }

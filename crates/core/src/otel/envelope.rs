@@ -15,8 +15,11 @@ use std::borrow::Cow;
 
 type Documents<'a> = Option<Vec<Cow<'a, str>>>;
 
+/// Opens a body that is an envelope of one kind.
+type Open = for<'a> fn(&'a str) -> Documents<'a>;
+
 /// A marker that every envelope of a kind contains, and how it is opened.
-const KINDS: &[(&str, for<'a> fn(&'a str) -> Documents<'a>)] = &[
+const KINDS: &[(&str, Open)] = &[
     ("\"detail-type\"", event_bridge),
     ("\"kube-audit", aks),
     ("\"RawXml\"", windows_table),
@@ -35,10 +38,8 @@ pub(super) fn documents(body: &str) -> Documents<'_> {
         return None;
     }
     let found = |marker: &str| memchr::memmem::find(body.as_bytes(), marker.as_bytes()).is_some();
-    let open = |(marker, open): &(&str, for<'a> fn(&'a str) -> Documents<'a>)| {
-        if found(marker) { open(body) } else { None }
-    };
-    KINDS.iter().find_map(open).filter(|documents| !documents.is_empty() && documents.len() <= DOCUMENTS_MAX)
+    let opened = KINDS.iter().find_map(|(marker, open)| if found(marker) { open(body) } else { None });
+    opened.filter(|documents| !documents.is_empty() && documents.len() <= DOCUMENTS_MAX)
 }
 
 /// `T`, where `body` is one.

@@ -45,6 +45,10 @@ pub(super) fn read<'t>(text: &'t str, event: &mut Event<'t>) -> Read<'t> {
         let mut flat = Flat::default();
         if flat.read("", message).is_ok() {
             push_leaves(&mut flat, event);
+            // What a container's runtime or a receiver wrapped is the document that it is alone.
+            if found.format == Format::Text {
+                found.format = Format::Json;
+            }
         }
     }
     if !text.is_empty() {
