@@ -35,20 +35,28 @@ fn json_text(value: &Value<'_>) -> String {
 }
 
 /// Writes the fields below `from` as one JSON text, as far as flat fields still tell: objects of a
-/// list follow each other as `{…},{…}`, other elements as `a,b`.
+/// list follow each other as `{…},{…}`, other elements as `a,b`. Texts that JSON writes with escapes
+/// (a policy inside a text) are given as they are as well.
 pub(super) fn object(from: &str, into: &str, event: &mut Event<'_>) {
     let mut all = String::new();
     let mut open: Vec<&str> = vec![];
     let mut seen: Vec<&str> = vec![];
+    let mut plain: Vec<String> = vec![];
     for (name, value) in &event.fields {
         let Some(rest) = below(name, from) else { continue };
         let (path, key) = rest.rsplit_once('.').map_or((None, rest), |(path, key)| (Some(path), key));
         let path: Vec<&str> = path.map(|path| path.split('.').collect()).unwrap_or_default();
         let same = path.iter().zip(&open).take_while(|(a, b)| a == b).count();
         let is_same_object = same == open.len() && same == path.len();
+        let text = value;
         let value = json_text(value);
         if all.len() + rest.len() + value.len() + 8 * path.len() > TEXT_BYTES_MAX {
             break;
+        }
+        if let Value::Str(text) = text
+            && value.len() > text.len() + 2
+        {
+            plain.push(text.clone().into_owned());
         }
         if all.is_empty() {
             all.push('{');
@@ -83,6 +91,9 @@ pub(super) fn object(from: &str, into: &str, event: &mut Event<'_>) {
     if !all.is_empty() {
         all.extend(std::iter::repeat_n('}', open.len() + 1));
         event.push(into.to_owned(), all);
+    }
+    for text in plain {
+        event.push(into.to_owned(), text);
     }
 }
 
@@ -257,7 +268,7 @@ mod tests {
     fn an_object_is_written_as_it_was() {
         let document = r#"{"r":{"a":1,"b":{"c":"Al\"low","d":null},"e":{"f":true}},"ra":3}"#;
         let text = r#"o={"a":1,"b":{"c":"Al\"low","d":null},"e":{"f":true}}"#;
-        assert_eq!(added(document, |e| object("R", "o", e)), [text]);
+        assert_eq!(added(document, |e| object("R", "o", e)), [text, "o=Al\"low"]);
         assert!(added(r#"{"r":1}"#, |e| object("r", "o", e)).is_empty());
     }
 
