@@ -325,9 +325,11 @@ fn what_is_computed_is_what_views_ask_for() {
                 Derive::Decimal(step)
                 | Derive::Hashes(step)
                 | Derive::DosPath(step)
+                | Derive::Blanks(step)
                 | Derive::Object(step) => &step.into,
                 Derive::Account { into, .. }
                 | Derive::Lookup { into, .. }
+                | Derive::Url { into, .. }
                 | Derive::RegistryPath { into, .. } => into,
                 Derive::Capture { .. } => continue,
             };
