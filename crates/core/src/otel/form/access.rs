@@ -1,7 +1,7 @@
 //! Lines of web servers' access logs in the common and the combined format, which nginx, Apache,
 //! Traefik, Caddy and squid share, with whatever stands in front of them and behind.
 
-use super::text::{is_ip, is_number, is_status, quoted, told, words};
+use super::text::{endpoint, is_ip, is_number, is_status, quoted, told, words};
 use super::url::{push_host, push_proxy_agent, push_request, push_target};
 use super::{Form, PROXY_SQUID, WEB_ACCESS};
 use crate::otel::event::Event;
@@ -15,7 +15,7 @@ pub(super) fn decode<'t>(line: &'t str, event: &mut Event<'t>) -> Option<Form> {
     // Some exports put the whole line into quotes.
     let line = line.trim_start().trim_start_matches('"');
     if line.starts_with('[') {
-        return proxy_manager(line, event);
+        return proxy_manager(line, event).or_else(|| manager_plus(line, event));
     }
     let (left, rest) = line.split_once(" [")?;
     let (_time, rest) = rest.split_once("] ")?;
@@ -58,7 +58,6 @@ fn front(left: &str) -> Option<Front<'_>> {
     if !(3..=FRONT_WORDS_MAX).contains(&names.len()) {
         return None;
     }
-    let user = names[names.len() - 1];
     // The first address is the client; without one, its name stands before ident and user.
     let at = names.iter().position(|name| is_ip(name)).unwrap_or(names.len() - 3);
     let client = names[at];
@@ -67,7 +66,19 @@ fn front(left: &str) -> Option<Front<'_>> {
         return None;
     }
     let vhost = if at > 0 { names[at - 1] } else { "" };
-    Some(Front { vhost, client, user })
+    Some(Front { vhost, client, user: user(left, &names[at + 1..]) })
+}
+
+/// The user behind ident, whose name may hold blanks.
+fn user<'t>(left: &'t str, names: &[&'t str]) -> &'t str {
+    match names {
+        [_, first, .., last] if *first != "-" && *last != "-" => {
+            let start = left.len() - (left.as_ptr() as usize + left.len() - first.as_ptr() as usize);
+            left[start..].trim_end()
+        }
+        [_, .., user] => user,
+        _ => "",
+    }
 }
 
 /// Referer, user agent, and what formats add: the address that a proxy says it forwards for,
@@ -100,6 +111,57 @@ pub(super) fn is_squids_result(word: &str) -> bool {
     let code = word.split(['/', ':']).next().unwrap_or("");
     ["TCP_", "UDP_", "NONE", "TAG_"].iter().any(|start| code.starts_with(start))
         && code.bytes().all(|b| b.is_ascii_uppercase() || b == b'_')
+}
+
+/// nginx proxy manager and its kin: `[time] host client duration "request" status bytes …`
+fn manager_plus<'t>(line: &'t str, event: &mut Event<'t>) -> Option<Form> {
+    let (_, rest) = line.split_once("] ")?;
+    let (left, rest) = rest.split_once(" \"")?;
+    let (request, rest) = quoted(rest)?;
+    let names: Vec<&str> = left.split(' ').take(4).collect();
+    let [host, client, duration] = names[..] else { return None };
+    let mut words = rest.trim_start().split(' ');
+    let status = words.next().filter(|status| is_status(status))?;
+    if !is_ip(client) || duration.parse::<f64>().is_err() {
+        return None;
+    }
+    event.push("c-ip", client);
+    event.push("sc-status", status.parse().map_or(Value::Null, Value::Int));
+    if !matches!(host, "_" | "-") {
+        push_host(host, event);
+    }
+    push_request(request, event);
+    // Neither referer nor user agent is quoted; the latter is recognised by how they all begin.
+    if let Some(at) = rest.find(" Mozilla/") {
+        event.push("cs-user-agent", &rest[at + 1..]);
+    }
+    Some(WEB_ACCESS)
+}
+
+/// Python's uvicorn: `INFO:     1.2.3.4:5 - "GET / HTTP/1.1" 200 OK`, Go's gin: `[GIN] 2026/08/05 - 10:15:30 |
+/// 200 | 1ms | 1.2.3.4 | GET "/x"`.
+pub(super) fn framework<'t>(line: &'t str, event: &mut Event<'t>) -> Option<Form> {
+    if let Some(rest) = line.strip_prefix("INFO: ") {
+        let (client, rest) = rest.trim_start().split_once(" - \"")?;
+        let (address, _) = endpoint(client)?;
+        let (request, rest) = quoted(rest)?;
+        let status = rest.trim_start().split(' ').next().filter(|status| is_status(status))?;
+        event.push("c-ip", address);
+        event.push("sc-status", status.parse().map_or(Value::Null, Value::Int));
+        push_request(request, event);
+        return Some(WEB_ACCESS);
+    }
+    let columns: Vec<&str> = line.strip_prefix("[GIN] ")?.splitn(5, '|').map(str::trim).collect();
+    let [_, status, _, client, request] = columns[..] else { return None };
+    let (method, target) = request.split_once(' ')?;
+    if !is_status(status) || !is_ip(client) {
+        return None;
+    }
+    event.push("c-ip", client);
+    event.push("sc-status", status.parse().map_or(Value::Null, Value::Int));
+    event.push("cs-method", method);
+    push_target(target.trim().trim_matches('"'), event);
+    Some(WEB_ACCESS)
 }
 
 /// nginx proxy manager: `[time] cache upstream-status status - GET https host "/path" [Client 1.2.3.4]
@@ -179,6 +241,32 @@ mod tests {
                 "cs-user-agent=M/5",
             ],
         );
+    }
+
+    #[test]
+    fn managers_and_frameworks() {
+        let plus = r#"[10/Feb/2024:21:25:15 +0100] shop.org 192.168.1.103 0.156 "GET /dashboard HTTP/1.1" 200 2048 2156 https://r/ Mozilla/5.0 (X11)"#;
+        has(
+            plus,
+            "access",
+            &[
+                "c-ip=192.168.1.103",
+                "cs-host=shop.org",
+                "cs-uri-stem=/dashboard",
+                "cs-user-agent=Mozilla/5.0 (X11)",
+            ],
+        );
+        has(
+            r#"INFO:     192.168.1.1:52782 - "POST /login?a HTTP/1.1" 401 Unauthorized"#,
+            "access",
+            &["c-ip=192.168.1.1", "sc-status=401", "cs-uri-stem=/login"],
+        );
+        let gin =
+            r#"[GIN] 2022/02/07 - 10:49:33 | 401 |     505.317µs |       10.1.2.3 | POST     "/client""#;
+        has(gin, "access", &["c-ip=10.1.2.3", "cs-method=POST", "cs-uri-stem=/client", "sc-status=401"]);
+        let blank = r#"192.168.1.100 - john doe [15/Jan/2024:14:30:25 +0100] "GET / HTTP/1.1" 200 2048"#;
+        has(blank, "access", &["cs-username=john doe"]);
+        none("INFO: 12 things - \"done\" 200");
     }
 
     #[test]

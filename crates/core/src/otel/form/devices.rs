@@ -124,7 +124,7 @@ fn device_endpoint(word: &str) -> Option<(&str, &str)> {
 
 /// TACACS+ accounting of `tac_plus` and Cisco's ISE: `10.0.0.1 bob tty2 192.0.2.4 stop task_id=5
 /// service=shell cmd=show version <cr>`.
-pub(super) fn accounting<'t>(line: &'t str, program: &str) -> Option<Form> {
+pub(super) fn accounting(line: &str, program: &str) -> Option<Form> {
     let is_server = program.starts_with("tac_plus") || program.starts_with("tacacs");
     let is_row = line.contains("task_id=") && line.contains("service=shell") && line.contains("cmd=");
     let is_ise =

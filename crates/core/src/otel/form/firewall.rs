@@ -55,10 +55,10 @@ const PREFIX_WORDS_MAX: usize = 24;
 /// One name for every device's word.
 fn verdict(word: &str) -> Option<&'static str> {
     let is_word = |known: &&str| known.eq_ignore_ascii_case(word);
-    if ACCEPTED.iter().any(|known| is_word(&known)) {
+    if ACCEPTED.iter().any(is_word) {
         return Some("accept");
     }
-    DENIED.iter().any(|known| is_word(&known)).then_some("denied")
+    DENIED.iter().any(is_word).then_some("denied")
 }
 
 /// Adds what the device did, in its own word and in ours.
@@ -254,6 +254,8 @@ mod tests {
             "firewall/flow",
             &["action=ACCEPT", "src_ip=172.31.16.139", "dst_port=22", "blocked=false"],
         );
+        let relayed = "2023-03-18T20:36:59.594792+01:00 10.120.127.1 firewall,info accept forward: in:a out:b, proto UDP, 10.0.0.9:5->203.0.113.5:53, len 40";
+        has(relayed, "firewall/mikrotik", &["action=accept", "dst_port=53"]);
         none("2 x y z");
     }
 }

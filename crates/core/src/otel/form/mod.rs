@@ -178,6 +178,7 @@ fn by_start<'t>(line: Line<'t, '_>, event: &mut Event<'t>) -> Option<Form> {
             devices::juniper(message, line.whole, "RT_FLOW", event)
         }
         b'f' | b'i' if message.contains("->") => firewall::mikrotik(message, event),
+        b'I' if message.starts_with("INFO: ") => access::framework(message, event),
         b'c' if message.starts_with("client ") => dns::bind(message, event),
         _ => None,
     }
@@ -187,6 +188,9 @@ fn in_brackets<'t>(message: &'t str, event: &mut Event<'t>) -> Option<Form> {
     let bytes = message.as_bytes();
     if message.starts_with("[INFO] ") {
         return dns::coredns(message, event);
+    }
+    if message.starts_with("[GIN] ") {
+        return access::framework(message, event);
     }
     match bytes.get(1)? {
         b'0'..=b'9' if message.contains("unbound[") => dns::unbound(message, event),
@@ -283,6 +287,13 @@ fn by_content<'t>(line: Line<'t, '_>, event: &mut Event<'t>) -> Option<Form> {
     }
     if message.contains("SRC=") && message.contains("DST=") {
         return firewall::netfilter(message, event);
+    }
+    if message.contains(" proto ") && message.contains("->") {
+        return firewall::mikrotik(message, event);
+    }
+    if message.contains(" UTC [") {
+        // With the client's address in front of the time.
+        return database::postgres(message, event);
     }
     message.contains("missing MD5 digest").then_some(JUNIPER_BGP)
 }

@@ -87,7 +87,7 @@ mod tests {
                 "rule=allow-web",
             ],
         );
-        let behind = vec![""; 9].join(",");
+        let behind = [""; 9].join(",");
         let url = format!(
             "1,2026/08/05 10:15:30,0070510,THREAT,url,2561,{front},alert,\"evil.top/a.exe?x=1,2\",(9999),malware,informational,client-to-server,1,0x0,US,DE,,text/html,0,,,1,\"Mozilla/5.0 (X11, x)\",,,\"http://r/\",{behind},fw1,,,,get,0"
         );
