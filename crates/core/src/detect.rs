@@ -34,6 +34,11 @@ impl Detector {
         self.engine.rules()
     }
 
+    /// The mapping.
+    pub fn taxonomy(&self) -> &Taxonomy {
+        &self.taxonomy
+    }
+
     /// The compiled rules with their programs.
     pub fn engine(&self) -> &Engine {
         &self.engine

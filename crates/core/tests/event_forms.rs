@@ -48,9 +48,6 @@ fn source(line: &str) -> Source {
         let name = if name == "Data" { String::new() } else { name };
         data.extend(values.into_iter().map(|value| (name.clone(), value)));
     }
-    // The order in which they stand, which a JSON object does not keep.
-    let order = line.split_once("\"EventData\"").map_or("", |(_, data)| data);
-    data.sort_by_key(|(name, _)| order.find(&format!("\"{name}\":")));
     let user_data = event["UserData"].as_object().and_then(|sections| {
         let (name, section) = sections.iter().find(|(name, _)| *name != "#attributes")?;
         let scalars = section.as_object()?.iter().filter(|(_, v)| !v.is_object() && !v.is_array());

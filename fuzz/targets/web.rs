@@ -1,0 +1,18 @@
+//! Access and error lines of web servers.
+#![no_main]
+
+const BEGINNINGS: &[&str] = &[
+    r##""##,
+    r##"10.1.2.3 - - [05/Aug/2026:10:15:30 +0000] ""##,
+    r##"example.org:443 10.1.2.3 - bob [05/Aug/2026:10:15:30 +0000] "GET "##,
+    r##"2026-08-05 10:15:30 10.0.0.1 GET /"##,
+    r##"[Fri Oct 08 17:08:41.123 2026] [core:error] [pid 1] "##,
+    r##"2026/08/05 10:15:30 [error] 123#123: *1 "##,
+    r##"h2 2026-08-05T10:15:30.003Z app/"##,
+];
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| otel_log_ai_fuzz::body(
+    BEGINNINGS,
+    &["access.log", "error.log", "u_ex260805.log"],
+    data
+));
