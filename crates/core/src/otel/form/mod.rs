@@ -104,10 +104,36 @@ pub(super) struct Line<'t, 'h> {
     pub file: &'h str,
 }
 
+/// Longest part of a line that is taken apart, bytes. Servers and devices cut theirs far below; keyword
+/// rules see the whole line.
+const LINE_BYTES_MAX: usize = 128 << 10;
+
+/// The programs that write most of what a host's syslog holds, and nothing of these forms.
+const ORDINARY: [&str; 14] = [
+    "sshd",
+    "sshd-session",
+    "sudo",
+    "su",
+    "CRON",
+    "cron",
+    "crond",
+    "systemd",
+    "systemd-logind",
+    "systemd-resolved",
+    "dbus-daemon",
+    "polkitd",
+    "NetworkManager",
+    "dhclient",
+];
+
 /// Adds the fields of `line` to `event` and says what it is; `None` leaves the event as it was.
 pub(super) fn decode<'t>(line: Line<'t, '_>, event: &mut Event<'t>) -> Option<(Format, Form)> {
+    if ORDINARY.contains(&line.program) {
+        return None;
+    }
     let before = event.fields.len();
-    let line = Line { message: without_priority(line.message.trim_start()), ..line };
+    let message = without_priority(cut(line.message).trim_start());
+    let line = Line { whole: cut(line.whole), message, ..line };
     for step in 0..3 {
         let found = match step {
             0 => by_writer(line, event),
@@ -121,6 +147,10 @@ pub(super) fn decode<'t>(line: Line<'t, '_>, event: &mut Event<'t>) -> Option<(F
         event.fields.truncate(before);
     }
     None
+}
+
+fn cut(text: &str) -> &str {
+    &text[..text.floor_char_boundary(LINE_BYTES_MAX)]
 }
 
 /// The message behind a syslog priority that no header follows.
@@ -249,21 +279,14 @@ fn pairs_of_a_feed<'t>(message: &'t str, event: &mut Event<'t>) -> Option<Form> 
     message.contains("\treason=").then(|| vendor::decode(message, event))?
 }
 
-/// By marks somewhere in the line.
+/// By marks somewhere in the line. Most lines have none, so single bytes are looked for first.
 fn by_content<'t>(line: Line<'t, '_>, event: &mut Event<'t>) -> Option<Form> {
     let Line { whole, message, program, .. } = line;
-    let before = event.fields.len();
-    if message.contains("] ") && message.contains('"') {
-        if let Some(form) = access::decode(message, event) {
-            return Some(form);
-        }
-        event.fields.truncate(before);
-        if message.contains(" REST.") || message.contains(" WEBSITE.") || message.contains(" BATCH.") {
-            return balancer::s3(message, event);
-        }
-    }
-    if ["http ", "https ", "h2 ", "grpcs ", "ws ", "wss "].iter().any(|kind| message.starts_with(kind)) {
-        return balancer::elb(message, event);
+    let has = |byte: u8| message.as_bytes().contains(&byte);
+    if has(b'"')
+        && let Some(form) = with_quotes(message, event)
+    {
+        return Some(form);
     }
     // Behind a header that names a program, a device's own marks do not stand.
     let is_device =
@@ -278,24 +301,51 @@ fn by_content<'t>(line: Line<'t, '_>, event: &mut Event<'t>) -> Option<Form> {
             return Some(form);
         }
     }
+    if has(b'=') {
+        return with_pairs(message, program, event);
+    }
+    if has(b'>') && message.contains(" proto ") && message.contains("->") {
+        return firewall::mikrotik(message, event);
+    }
+    if program.is_empty() && has(b'[') && message.contains(" UTC [") {
+        // With the client's address in front of the time.
+        return database::postgres(message, event);
+    }
+    (program.is_empty() && message.contains("missing MD5 digest")).then_some(JUNIPER_BGP)
+}
+
+fn with_quotes<'t>(message: &'t str, event: &mut Event<'t>) -> Option<Form> {
+    let before = event.fields.len();
+    if message.contains("] ") {
+        if let Some(form) = access::decode(message, event) {
+            return Some(form);
+        }
+        event.fields.truncate(before);
+        if [" REST.", " WEBSITE.", " BATCH."].iter().any(|operation| message.contains(operation))
+            && let Some(form) = balancer::s3(message, event)
+        {
+            return Some(form);
+        }
+    }
+    let is_balancer =
+        ["http ", "https ", "h2 ", "grpcs ", "ws ", "wss "].iter().any(|kind| message.starts_with(kind));
+    is_balancer.then(|| balancer::elb(message, event))?
+}
+
+fn with_pairs<'t>(message: &'t str, program: &str, event: &mut Event<'t>) -> Option<Form> {
     if message.contains("task_id=") || message.contains("CISE_TACACS") {
         return devices::accounting(message, program);
     }
-    let pair = message.bytes().take(48).position(|b| b == b'=');
-    if pair.is_some_and(|at| !message.as_bytes()[..at].contains(&b' ')) {
+    let first = message.as_bytes();
+    let first = &first[..first.len().min(48)];
+    let key = first.split(|&b| b == b'=').next().unwrap_or(first);
+    if key.len() < first.len() && !key.contains(&b' ') {
         return vendor::decode(message, event);
     }
     if message.contains("SRC=") && message.contains("DST=") {
         return firewall::netfilter(message, event);
     }
-    if message.contains(" proto ") && message.contains("->") {
-        return firewall::mikrotik(message, event);
-    }
-    if message.contains(" UTC [") {
-        // With the client's address in front of the time.
-        return database::postgres(message, event);
-    }
-    message.contains("missing MD5 digest").then_some(JUNIPER_BGP)
+    None
 }
 
 /// What the decoders' tests share.

@@ -132,6 +132,10 @@ pub(super) fn is_ip(text: &str) -> bool {
 /// Address and port of `1.2.3.4:80`, `[::1]:80`, `1.2.3.4/80`, `1.2.3.4#80` or `1.2.3.4(80)`; the port may
 /// be missing.
 pub(super) fn endpoint(text: &str) -> Option<(&str, &str)> {
+    // An address and a port in brackets are no longer; names are not tried.
+    if text.len() > 64 {
+        return None;
+    }
     if is_ip(text) {
         return Some((text, ""));
     }
