@@ -1,7 +1,7 @@
 //! What database servers log: statements (MySQL's general log, MariaDB's audit plugin, PostgreSQL with
 //! `log_statement` or pgaudit) and errors (also SQL Server's error log).
 
-use super::text::{comma_separated, has_shape, is_number};
+use super::text::{comma_separated, endpoint, has_shape, is_number};
 use super::{DATABASE_ERROR, DATABASE_QUERY, Form};
 use crate::otel::event::Event;
 
@@ -14,7 +14,7 @@ pub(super) fn postgres<'t>(line: &'t str, event: &mut Event<'t>) -> Option<Form>
         .min()?;
     let (severity, message) = line[at..].split_once(":  ")?;
     if severity != "LOG" && severity != "STATEMENT" {
-        return Some(DATABASE_ERROR);
+        return Some(error(line, event));
     }
     let statement = match message.strip_prefix("AUDIT: ") {
         // `SESSION,1,1,READ,SELECT,,,select …,<none>`
@@ -44,7 +44,7 @@ pub(super) fn mysql<'t>(line: &'t str, event: &mut Event<'t>) -> Option<Form> {
     }
     let rest = rest.trim_start();
     if ["[Note]", "[ERROR]", "[Warning]", "[System]"].iter().any(|level| rest.starts_with(level)) {
-        return Some(DATABASE_ERROR);
+        return Some(error(rest, event));
     }
     let (command, statement) = rest.split_once('\t').or_else(|| rest.split_once("   "))?;
     match command.trim() {
@@ -52,7 +52,7 @@ pub(super) fn mysql<'t>(line: &'t str, event: &mut Event<'t>) -> Option<Form> {
             event.push("statement", statement.trim_start());
             Some(DATABASE_QUERY)
         }
-        "Connect" | "Quit" | "Init DB" => Some(DATABASE_ERROR),
+        "Connect" | "Quit" | "Init DB" => Some(error(statement, event)),
         _ => None,
     }
 }
@@ -73,14 +73,41 @@ pub(super) fn mariadb_audit<'t>(line: &'t str, event: &mut Event<'t>) -> Option<
 }
 
 /// `2020-02-24 16:05:21.00 Logon       Login failed for user 'x'. Reason: …`
-pub(super) fn sql_server(line: &str) -> Option<Form> {
+pub(super) fn sql_server<'t>(line: &'t str, event: &mut Event<'t>) -> Option<Form> {
     if !has_shape(line, "dddd-dd-dd dd:dd:dd.dd ") {
         return None;
     }
     let (source, message) = line[23..].split_once("  ")?;
     let is_source = matches!(source, "Logon" | "Server" | "Backup")
         || source.strip_prefix("spid").is_some_and(|id| is_number(id.trim_end_matches('s')));
-    (is_source && !message.trim().is_empty()).then_some(DATABASE_ERROR)
+    (is_source && !message.trim().is_empty()).then(|| error(message, event))
+}
+
+/// Words of an error that may tell who caused it.
+const ERROR_WORDS_MAX: usize = 40;
+
+/// Adds who caused an error, as far as the message says: `'bob'@'1.2.3.4'`, `[CLIENT: 1.2.3.4]`, `user "bob"`, or
+/// an address in the line's prefix.
+fn error<'t>(message: &'t str, event: &mut Event<'t>) -> Form {
+    let ends = ['\'', '"', '[', ']', ',', ';'];
+    let mut is_user = false;
+    for word in message.split(' ').take(ERROR_WORDS_MAX) {
+        if let Some((user, host)) = word.trim_matches(ends).split_once("'@'") {
+            event.push("user", user);
+            event.push("src_ip", host);
+            return DATABASE_ERROR;
+        }
+        let plain = word.trim_end_matches('.').trim_matches(ends);
+        if is_user && plain.len() < word.len() && !plain.is_empty() {
+            event.push("user", plain);
+        }
+        is_user = word == "user";
+        let address = endpoint(plain).or_else(|| plain.split(':').find_map(endpoint));
+        if let Some((address, _)) = address.filter(|_| event.field("src_ip").is_none()) {
+            event.push("src_ip", address);
+        }
+    }
+    DATABASE_ERROR
 }
 
 #[cfg(test)]
@@ -117,18 +144,18 @@ mod tests {
     }
 
     #[test]
-    fn errors() {
-        has(
-            "2021-09-28 09:22:18.536 UTC [147] 1.2.3.4 x@postgres FATAL:  password authentication failed",
-            "database/error",
-            &[],
-        );
-        has(
-            "2020-04-16T05:13:40.861934Z 344 [Note] Access denied for user 'root'@'1.2.3.4'",
-            "database/error",
-            &[],
-        );
-        has("2020-02-24 16:05:21.00 Logon       Login failed for user 'x'. Reason: y", "database/error", &[]);
+    fn errors_and_who_caused_them() {
+        let postgres = "2021-09-28 09:22:18.536 UTC [147] 1.2.3.4 x@postgres FATAL:  password authentication failed for user \"bob\"";
+        has(postgres, "database/error", &["src_ip=1.2.3.4", "user=bob"]);
+        let prefix = "65.2.129.7 2023-03-12 11:17:28.425 UTC [53962] x@postgres FATAL:  password authentication failed for user \"bob\"";
+        has(prefix, "database/error", &["src_ip=65.2.129.7", "user=bob"]);
+        let colons = "2021-09-28 09:22:19.536 UTC:1.2.3.4(5432):x@postgres:[127]:FATAL:  password authentication failed for user \"bob\"";
+        has(colons, "database/error", &["src_ip=1.2.3.4"]);
+        let mysql = "2020-04-16T05:13:40.861934Z 344 [Note] Access denied for user 'root'@'1.2.3.4' (using password: YES)";
+        has(mysql, "database/error", &["src_ip=1.2.3.4", "user=root"]);
+        let server =
+            "2020-02-24 16:05:21.00 Logon       Login failed for user 'x'. Reason: y [CLIENT: 192.0.2.1]";
+        has(server, "database/error", &["src_ip=192.0.2.1", "user=x"]);
     }
 
     #[test]

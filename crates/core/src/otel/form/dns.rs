@@ -48,8 +48,8 @@ pub(super) fn bind<'t>(line: &'t str, event: &mut Event<'t>) -> Option<Form> {
         push(address, name, kind, event);
         return Some(DNS_BIND);
     }
-    // `query 'example.com/ANY/IN' denied`: the server told it refuses.
-    let (_, rest) = rest.split_once(": query ")?;
+    // `query 'example.com/ANY/IN' denied`, `zone transfer 'example.com/AXFR/IN' denied`: what it refuses.
+    let (_, rest) = rest.split_once(": query ").or_else(|| rest.split_once(": zone transfer "))?;
     let (_, quoted) = rest.split_once('\'')?;
     let (asked, _) = quoted.split_once('\'')?;
     let mut parts = asked.rsplitn(3, '/');
@@ -202,6 +202,17 @@ mod tests {
             "client 194.145.196.18#4795: query 'example.com/NS/IN' denied",
             "dns/bind",
             &["record_type=NS"],
+        );
+    }
+
+    #[test]
+    fn bind_refuses_transfers_too() {
+        let file = "11-Aug-2013 03:36:11.372 error: client 1.2.3.4#52115: zone transfer 'example.com/AXFR/IN' denied";
+        has(file, "dns/bind", &["query=example.com", "record_type=AXFR", "src_ip=1.2.3.4"]);
+        has(
+            "info: client @0x7f4e446fd6e8 192.0.2.8#53 (x.io): query (cache) 'x.io/A/IN' denied",
+            "dns/bind",
+            &["query=x.io"],
         );
     }
 

@@ -45,7 +45,10 @@ pub(super) fn nginx<'t>(line: &'t str, event: &mut Event<'t>) -> Option<Form> {
         return None;
     }
     event.push("level", level);
-    let after = |mark: &str| message.split_once(mark).map(|(_, rest)| rest.split(',').next().unwrap_or(rest));
+    // The message in front may hold what a client sent, so of the marks the last one before the request
+    // counts.
+    let own = message.rsplit_once(", request: \"").map_or(message, |(own, _)| own);
+    let after = |mark: &str| own.rsplit_once(mark).map(|(_, rest)| rest.split(',').next().unwrap_or(rest));
     if let Some((address, _)) = after(", client: ").and_then(endpoint) {
         event.push("c-ip", address);
     }
@@ -81,6 +84,8 @@ mod tests {
     fn nginx_lines() {
         let line = "2026/08/05 10:15:30 [error] 123#123: *1 open() \"/x\" failed (2: No such file), client: 203.0.113.9, server: _, request: \"GET /x HTTP/1.1\"";
         has(line, "nginx/error", &["c-ip=203.0.113.9", "server=_", "level=error"]);
+        let forged = "2026/08/05 10:15:30 [error] 7#0: *3 user \"x, client: 127.0.0.1, server: a, request: \"GET / HTTP/1.1\"\": mismatch, client: 203.0.113.9, server: s, request: \"GET / HTTP/1.1\"";
+        has(forged, "nginx/error", &["c-ip=203.0.113.9", "server=s"]);
         has(
             "2026/08/05 10:15:30 [alert] 1#0: worker process 7 exited on signal 6 (core dumped)",
             "nginx/error",

@@ -179,6 +179,9 @@ fn by_writer<'t>(line: Line<'t, '_>, event: &mut Event<'t>) -> Option<Form> {
     if program.starts_with("dnsmasq") || program == "pihole-FTL" {
         return dns::dnsmasq(message, event);
     }
+    if program.starts_with("haproxy") {
+        return balancer::haproxy(message, event);
+    }
     if program.starts_with("pdns") {
         return dns::powerdns(message, event);
     }
@@ -209,7 +212,10 @@ fn by_start<'t>(line: Line<'t, '_>, event: &mut Event<'t>) -> Option<Form> {
         }
         b'f' | b'i' if message.contains("->") => firewall::mikrotik(message, event),
         b'I' if message.starts_with("INFO: ") => access::framework(message, event),
-        b'c' if message.starts_with("client ") => dns::bind(message, event),
+        // `client …`, or behind its category or severity.
+        b'c' | b'i' | b'e' if message.starts_with("client ") || message.contains(": client @") => {
+            dns::bind(message, event)
+        }
         _ => None,
     }
 }
@@ -235,7 +241,7 @@ fn after_digit<'t>(message: &'t str, event: &mut Event<'t>) -> Option<Form> {
     if is("dddd-dd-dd") {
         return match message.as_bytes().get(10)? {
             b' ' => {
-                let rows = w3c::decode(message, event).or_else(|| database::sql_server(message));
+                let rows = w3c::decode(message, event).or_else(|| database::sql_server(message, event));
                 rows.or_else(|| pairs_of_a_feed(message, event))
                     .or_else(|| database::postgres(message, event))
             }
