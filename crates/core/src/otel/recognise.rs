@@ -8,7 +8,7 @@ use super::record::LogRecord;
 use super::split::{self, Documents};
 use super::taxonomy::Taxonomy;
 use super::windows::{self, Identity};
-use super::{derive, journald, syslog};
+use super::{derive, form, journald, syslog};
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -269,15 +269,49 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
     found.path = record.attribute("log.file.path").unwrap_or("").into();
     let name = record.attribute("log.file.name").or_else(|| record.attribute("log.file.path"));
     found.file = name.and_then(|name| name.rsplit(['/', '\\']).next()).unwrap_or("").into();
+    if matches!(found.format, Format::Text | Format::Syslog) && !found.is_document {
+        known_form(&mut found, event);
+    }
     if matches!(found.format, Format::Text | Format::Syslog) && event.fields.len() < super::json::LEAVES_MAX {
         // What a parser of the pipeline took out of the line.
         let mut flat = attributes(record);
         flat.leaves.retain(|leaf| leaf.prefix != 0 || leaf.key != "message");
         line::push_leaves(&mut flat, event);
     }
-    let fits = taxonomy.sources.iter().find(|source| source.when.holds(&found, record, event));
-    event.class = fits.map(|source| source.class);
+    let fits =
+        |found: &Found<'_>| taxonomy.sources.iter().find(|source| source.when.holds(found, record, event));
+    let document =
+        found.is_document.then(|| fits(&Found { format: Format::Json, ..found.clone() })).flatten();
+    let class = document.or_else(|| fits(&found)).map(|source| source.class);
+    event.class = class;
     event.host = host(record, found.host);
+}
+
+/// Looks for the marks of a known form in the line that was read.
+fn known_form<'a>(found: &mut Found<'a>, event: &mut Event<'a>) {
+    let decoded = match event.texts.last() {
+        Some(Cow::Borrowed(whole)) => {
+            let whole: &'a str = whole;
+            form::decode(line_of(whole, found), event)
+        }
+        Some(Cow::Owned(whole)) => {
+            let whole = whole.clone();
+            let mut own = Event::default();
+            let decoded = form::decode(line_of(&whole, found), &mut own);
+            event.absorb(own);
+            decoded
+        }
+        None => None,
+    };
+    if let Some((format, form)) = decoded {
+        found.format = format;
+        found.form = form;
+    }
+}
+
+fn line_of<'t, 'h>(whole: &'t str, found: &'h Found<'_>) -> form::Line<'t, 'h> {
+    let message = whole.get(found.message..).unwrap_or(whole);
+    form::Line { whole, message, program: &found.program, file: &found.file }
 }
 
 /// Who wrote a line that has no syslog header, as far as the record tells.

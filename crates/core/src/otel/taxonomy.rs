@@ -64,6 +64,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("taxonomy/windows-positions.yaml", include_str!("../../../../taxonomy/windows-positions.yaml")),
     ("taxonomy/linux.yaml", include_str!("../../../../taxonomy/linux.yaml")),
     ("taxonomy/web.yaml", include_str!("../../../../taxonomy/web.yaml")),
+    ("taxonomy/network.yaml", include_str!("../../../../taxonomy/network.yaml")),
     ("taxonomy/cloud.yaml", include_str!("../../../../taxonomy/cloud.yaml")),
     ("taxonomy/application.yaml", include_str!("../../../../taxonomy/application.yaml")),
 ];
