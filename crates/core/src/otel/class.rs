@@ -11,6 +11,13 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Found<'a> {
     pub format: Format,
+    /// Name of the line's form, where one of [`super::form`] took it; else empty.
+    pub form: &'static str,
+    /// Where the message begins in the event's last text, behind a syslog header.
+    pub message: usize,
+    /// Whether the message of a syslog line or journal entry is a JSON document, whose fields were
+    /// read.
+    pub is_document: bool,
     /// Program that wrote the line (`sshd`), as syslog or journald names it; else the container or
     /// service.
     pub program: Cow<'a, str>,
@@ -33,6 +40,8 @@ pub(super) enum Format {
     Syslog,
     /// A line of a web server's access log.
     Access,
+    /// Any other line whose form tells what it is: see [`When::form`].
+    Form,
     /// A JSON document, or attributes without a body.
     Json,
     /// Any other text.
@@ -47,6 +56,8 @@ pub(super) enum Format {
 pub(super) struct When {
     /// See [`Format`].
     pub format: Vec<Format>,
+    /// Names of forms, see [`super::form`].
+    pub form: Vec<String>,
     /// Program names.
     pub program: Vec<String>,
     /// Base name or path of the log file.
@@ -69,6 +80,7 @@ impl When {
     /// Whether everything holds for this record.
     pub fn holds(&self, found: &Found<'_>, record: &LogRecord<'_>, event: &Event<'_>) -> bool {
         (self.format.is_empty() || self.format.contains(&found.format))
+            && (self.form.is_empty() || any(&self.form, found.form))
             && (self.program.is_empty() || any(&self.program, &found.program))
             && (self.file.is_empty() || any(&self.file, &found.file) || any(&self.file, &found.path))
             && (self.facility.is_empty() || found.facility.is_some_and(|f| self.facility.contains(&f)))

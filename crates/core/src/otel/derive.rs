@@ -5,6 +5,7 @@
 
 use super::class;
 use super::event::Event;
+use super::form;
 use super::record::LogRecord;
 use super::reshape;
 use crate::value::Value;
@@ -50,6 +51,22 @@ pub(super) enum Derive {
     /// A kernel's path of a file (`\\device\\harddiskvolume3\\windows\\…`) as programs write it. Which letter
     /// the volume has, no event tells; that it is the system's, `C:`, is the likeliest by far.
     DosPath(FromInto),
+    /// The parts of a URL or request target: `into.url` as it is, `into.target` (path and query),
+    /// `into.path`, `into.query`, `into.host`, `into.extension`, as far as they are there.
+    Url {
+        /// Field with the URL, target or path.
+        from: String,
+        /// Field with the query, where the URL lacks it.
+        #[serde(default)]
+        query: Option<String>,
+        /// Field with the host, where the URL lacks it; `into.url` has it in front then.
+        #[serde(default)]
+        host: Option<String>,
+        /// Start of the new fields' names.
+        into: String,
+    },
+    /// W3C extended logging's `+` as the blank that it stands for.
+    Blanks(FromInto),
     /// An object as one text, for rules that search a whole object: JSON as its writer would have
     /// written it, but for the brackets of lists; cut at 64 KiB.
     Object(FromInto),
@@ -165,6 +182,10 @@ pub(super) fn apply(derive: &[Derive], record: &LogRecord<'_>, event: &mut Event
             Derive::Hashes(step) => hashes(step, event),
             Derive::RegistryPath { from, into } => registry_path(from, into, event),
             Derive::DosPath(step) => dos_path(step, event),
+            Derive::Url { from, query, host, into } => {
+                url(from, [query.as_deref(), host.as_deref()], into, event)
+            }
+            Derive::Blanks(step) => blanks(step, event),
             Derive::Object(step) => reshape::object(&step.from, &step.into, event),
             Derive::Elements(step) => reshape::elements(&step.from, &step.into, event),
             Derive::Json { from } => reshape::json(from, event),
@@ -273,6 +294,40 @@ fn dos_path(step: &FromInto, event: &mut Event<'_>) {
     }
 }
 
+fn url(from: &str, besides: [Option<&str>; 2], into: &str, event: &mut Event<'_>) {
+    let told = |name: &str| text(event, name).filter(|text| !matches!(text.as_ref(), "" | "-"));
+    let Some(url) = told(from).map(Cow::into_owned) else { return };
+    let [query, host] = besides.map(|name| name.and_then(told));
+    let url = match query {
+        Some(query) if !url.contains('?') => format!("{url}?{}", query.trim_start_matches('?')),
+        _ => url,
+    };
+    let url = match host {
+        Some(host) if url.starts_with('/') => format!("{host}{url}"),
+        _ => url,
+    };
+    let parts = form::url::parse(&url);
+    for (name, part) in [
+        ("url", url.as_str()),
+        ("target", parts.target),
+        ("path", parts.path),
+        ("query", parts.query),
+        ("host", parts.host),
+        ("extension", parts.extension),
+    ] {
+        if !part.is_empty() {
+            event.push(format!("{into}.{name}"), part.to_owned());
+        }
+    }
+}
+
+fn blanks(step: &FromInto, event: &mut Event<'_>) {
+    if let Some(text) = text(event, &step.from).filter(|text| text.contains('+')) {
+        let text = text.replace('+', " ");
+        event.push(step.into.clone(), text);
+    }
+}
+
 fn capture(from: Option<&str>, pattern: &Regex, event: &mut Event<'_>) {
     let found = match from {
         Some(name) => text(event, name).and_then(|text| groups(pattern, &text)),
@@ -356,6 +411,31 @@ mod tests {
         {
             assert!(derived(yaml, &[("A", other)]).is_empty(), "{other}");
         }
+    }
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let yaml = "[{url: {from: u, query: q, into: w}}]";
+        let whole = [("u", "https://h:8443/a/b.php?x=1")];
+        assert_eq!(
+            derived(yaml, &whole),
+            [
+                "w.url=https://h:8443/a/b.php?x=1",
+                "w.target=/a/b.php?x=1",
+                "w.path=/a/b.php",
+                "w.query=x=1",
+                "w.host=h",
+                "w.extension=php"
+            ]
+        );
+        assert_eq!(
+            derived(yaml, &[("u", "/a"), ("q", "x=1")]),
+            ["w.url=/a?x=1", "w.target=/a?x=1", "w.path=/a", "w.query=x=1"]
+        );
+        assert!(derived(yaml, &[("u", "-")]).is_empty());
+        let hosted = derived("[{url: {from: u, host: h, into: w}}]", &[("u", "/a"), ("h", "x.org:80")]);
+        assert_eq!(hosted, ["w.url=x.org:80/a", "w.target=/a", "w.path=/a", "w.host=x.org"]);
+        assert_eq!(derived("[{blanks: {from: a, into: w.a}}]", &[("a", "x+y")]), ["w.a=x y"]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use super::record::LogRecord;
 use super::split::{self, Documents};
 use super::taxonomy::Taxonomy;
 use super::windows::{self, Identity};
-use super::{derive, envelope, journald, syslog};
+use super::{derive, envelope, form, journald, syslog};
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -271,11 +271,14 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
     found.path = record.attribute("log.file.path").unwrap_or("").into();
     let name = record.attribute("log.file.name").or_else(|| record.attribute("log.file.path"));
     found.file = name.and_then(|name| name.rsplit(['/', '\\']).next()).unwrap_or("").into();
+    if matches!(found.format, Format::Text | Format::Syslog) && !found.is_document {
+        known_form(&mut found, event);
+    }
     // Without a body, the attributes are the document and are fields already.
     let has_more = match found.format {
         Format::Text | Format::Syslog => true,
         Format::Json => !event.source.is_empty(),
-        Format::Audit | Format::Access => false,
+        _ => false,
     };
     if has_more && event.fields.len() < super::json::LEAVES_MAX {
         // What a receiver knows, or a parser of the pipeline took out of the line.
@@ -284,10 +287,57 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
         line::push_leaves(&mut flat, event);
     }
     let names = Names::of(event);
-    let mut sources = taxonomy.sources.iter().filter(|source| source.may_hold(&names));
-    let fits = sources.find(|source| source.when.holds(&found, record, event));
-    event.class = fits.map(|source| source.class);
+    let fits = |found: &Found<'_>| {
+        let mut sources = taxonomy.sources.iter().filter(|source| source.may_hold(&names));
+        sources.find(|source| source.when.holds(found, record, event))
+    };
+    let document =
+        found.is_document.then(|| fits(&Found { format: Format::Json, ..found.clone() })).flatten();
+    let class = document.or_else(|| fits(&found)).map(|source| source.class);
+    event.class = class;
+    if found.host.is_empty() && (found.format == Format::Json || found.is_document) {
+        found.host = document_host(event);
+    }
     event.host = host(record, found.host);
+}
+
+/// Under these names agents write the host that a document is about: ECS, osquery, Tetragon.
+const HOST_FIELDS: [&str; 4] = ["host.name", "host.hostname", "hostIdentifier", "node_name"];
+
+/// The host that a document itself names.
+fn document_host<'a>(event: &Event<'a>) -> Cow<'a, str> {
+    let host = HOST_FIELDS.iter().find_map(|name| match event.field(name) {
+        Some(Value::Str(host)) if !host.is_empty() => Some(host.clone()),
+        _ => None,
+    });
+    host.unwrap_or_default()
+}
+
+/// Looks for the marks of a known form in the line that was read.
+fn known_form<'a>(found: &mut Found<'a>, event: &mut Event<'a>) {
+    let decoded = match event.texts.last() {
+        Some(Cow::Borrowed(whole)) => {
+            let whole: &'a str = whole;
+            form::decode(line_of(whole, found), event)
+        }
+        Some(Cow::Owned(whole)) => {
+            let whole = whole.clone();
+            let mut own = Event::default();
+            let decoded = form::decode(line_of(&whole, found), &mut own);
+            event.absorb(own);
+            decoded
+        }
+        None => None,
+    };
+    if let Some((format, form)) = decoded {
+        found.format = format;
+        found.form = form;
+    }
+}
+
+fn line_of<'t, 'h>(whole: &'t str, found: &'h Found<'_>) -> form::Line<'t, 'h> {
+    let message = whole.get(found.message..).unwrap_or(whole);
+    form::Line { whole, message, program: &found.program, file: &found.file }
 }
 
 /// Who wrote a line that has no syslog header, as far as the record tells.

@@ -68,6 +68,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("taxonomy/macos.yaml", include_str!("../../../../taxonomy/macos.yaml")),
     ("taxonomy/linux.yaml", include_str!("../../../../taxonomy/linux.yaml")),
     ("taxonomy/web.yaml", include_str!("../../../../taxonomy/web.yaml")),
+    ("taxonomy/network.yaml", include_str!("../../../../taxonomy/network.yaml")),
     ("taxonomy/cloud.yaml", include_str!("../../../../taxonomy/cloud.yaml")),
     ("taxonomy/azure.yaml", include_str!("../../../../taxonomy/azure.yaml")),
     ("taxonomy/ecs.yaml", include_str!("../../../../taxonomy/ecs.yaml")),
