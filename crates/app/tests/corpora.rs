@@ -4,10 +4,9 @@
 
 mod common;
 
-use common::{corpus, corpus_rows, lines, otel_log_ai, scan, sigmahq};
+use common::{corpus, corpus_rows, otel_log_ai, scan, sigmahq, truth};
 use otel_log_ai_testkit::windows::Shape;
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
@@ -39,26 +38,6 @@ fn rows(events: &Path, shape: Shape) -> tempfile::NamedTempFile {
             .expect("a row is written");
     }
     file
-}
-
-/// `(rule, event)` pairs.
-type Pairs = BTreeSet<(String, String)>;
-
-/// Of a truth table: those that must match, and those that may.
-fn truth(path: &Path) -> (Pairs, Pairs) {
-    let (mut must, mut may) = (BTreeSet::new(), BTreeSet::new());
-    for line in lines(path) {
-        let numbers = match &line["n"] {
-            Value::Array(list) => list.clone(),
-            one => vec![one.clone()],
-        };
-        for n in numbers {
-            let record = format!("{}#{n}", line["source_file"].as_str().unwrap_or_default());
-            let set = if line["verdict"] == "match" { &mut must } else { &mut may };
-            set.insert((line["rule_id"].as_str().unwrap_or_default().to_owned(), record));
-        }
-    }
-    (must, may)
 }
 
 fn agree(set: &str, shapes: &[Shape]) {

@@ -118,7 +118,7 @@ pub(super) fn read(path: &str, text: &str, taxonomy: &mut Taxonomy) -> Result<()
         });
         let class = Class { name: entry.class, views: views.collect() };
         let class = taxonomy.add(class, entry.derive);
-        taxonomy.sources.push(Source { when: entry.when, class });
+        taxonomy.sources.push(Source::new(entry.when, class));
     }
     Ok(())
 }

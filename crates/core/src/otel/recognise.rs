@@ -1,6 +1,6 @@
 //! What a record is: from text, attributes and resource to fields, host and class.
 
-use super::class::{Format, Found};
+use super::class::{Format, Found, Names};
 use super::event::{ClassId, Event};
 use super::json::Flat;
 use super::line::{self, Read};
@@ -8,7 +8,7 @@ use super::record::LogRecord;
 use super::split::{self, Documents};
 use super::taxonomy::Taxonomy;
 use super::windows::{self, Identity};
-use super::{derive, form, journald, syslog};
+use super::{derive, envelope, form, journald, syslog};
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -21,7 +21,9 @@ const LIST_BYTES_MAX: usize = 64 << 20;
 /// Decodes `record` and hands out its events.
 pub(super) fn recognise<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, each: &mut dyn FnMut(Event<'a>)) {
     let body = body(record);
-    let Some(Documents { texts, mut fault }) = split::documents(cut(body, LIST_BYTES_MAX)) else {
+    let list = cut(body, LIST_BYTES_MAX);
+    let inside = || Some(Documents { texts: envelope::documents(list)?, fault: None });
+    let Some(Documents { texts, mut fault }) = split::documents(list).or_else(inside) else {
         return each(document(taxonomy, record, body));
     };
     for text in texts {
@@ -54,7 +56,7 @@ fn document<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, text: &'a str) -
     if let Some(ClassId(class)) = event.class
         && let Some(steps) = taxonomy.derive.get(usize::from(class))
     {
-        derive::apply(steps, &mut event);
+        derive::apply(steps, record, &mut event);
     }
     event
 }
@@ -272,17 +274,26 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
     if matches!(found.format, Format::Text | Format::Syslog) && !found.is_document {
         known_form(&mut found, event);
     }
-    if matches!(found.format, Format::Text | Format::Syslog) && event.fields.len() < super::json::LEAVES_MAX {
-        // What a parser of the pipeline took out of the line.
+    // Without a body, the attributes are the document and are fields already.
+    let has_more = match found.format {
+        Format::Text | Format::Syslog => true,
+        Format::Json => !event.source.is_empty(),
+        Format::Audit | Format::Access | Format::Form => false,
+    };
+    if has_more && event.fields.len() < super::json::LEAVES_MAX {
+        // What a receiver knows, or a parser of the pipeline took out of the line.
         let mut flat = attributes(record);
         flat.leaves.retain(|leaf| leaf.prefix != 0 || leaf.key != "message");
         line::push_leaves(&mut flat, event);
     }
-    let fits =
-        |found: &Found<'_>| taxonomy.sources.iter().find(|source| source.when.holds(found, record, event));
+    let names = Names::of(event);
+    let fits = |found: &Found<'_>| {
+        let mut sources = taxonomy.sources.iter().filter(|source| source.may_hold(&names));
+        sources.find(|source| source.when.holds(found, record, event)).map(|source| source.class)
+    };
     let document =
         found.is_document.then(|| fits(&Found { format: Format::Json, ..found.clone() })).flatten();
-    let class = document.or_else(|| fits(&found)).map(|source| source.class);
+    let class = document.or_else(|| fits(&found));
     event.class = class;
     event.host = host(record, found.host);
 }

@@ -279,7 +279,7 @@ fn documents_of_clouds_are_known_by_their_fields() {
         ("rpc.method", "CreateUser"),
         ("aws.request.parameters", r#"{"a":{"b":"c"}}"#),
     ];
-    check(row("", &encoded, &[]), "aws/cloudtrail/attributes", "", &["aws.request.parameters.a.b=c"]);
+    check(row("", &encoded, &[]), "aws/cloudtrail/attributes", "", &["requestParameters.a.b=c"]);
 }
 
 #[test]
@@ -373,10 +373,17 @@ fn what_is_computed_is_what_views_ask_for() {
                 | Derive::Lookup { into, .. }
                 | Derive::Url { into, .. }
                 | Derive::RegistryPath { into, .. } => into,
-                Derive::Capture { .. } => continue,
+                Derive::Elements(step) | Derive::Resource(step) => &step.into,
+                Derive::First { into, .. }
+                | Derive::Join { into, .. }
+                | Derive::Set { into, .. }
+                | Derive::Default { into, .. }
+                | Derive::Pairs { into, .. } => into,
+                Derive::Json { .. } | Derive::Rename(_) | Derive::Capture { .. } => continue,
             };
+            let is_source = |other: &Derive| other != step && format!("{other:?}").contains(into.as_str());
             assert!(
-                native().any(|name| name.starts_with(into.as_str())),
+                native().any(|name| name.starts_with(into.as_str())) || steps.iter().any(is_source),
                 "{} computes {into} for nobody",
                 class.name
             );
