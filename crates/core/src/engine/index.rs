@@ -106,10 +106,7 @@ fn shape(pattern: &Pattern) -> Option<(Shape<'_>, bool)> {
 impl Index {
     /// Whether nothing is filed.
     pub fn is_empty(&self) -> bool {
-        self.exact.is_empty()
-            && self.prefix.is_empty()
-            && self.suffix.is_empty()
-            && self.grams.is_empty()
+        self.exact.is_empty() && self.prefix.is_empty() && self.suffix.is_empty() && self.grams.is_empty()
     }
 
     /// Calls `hit` with every predicate that `value` (folded) fulfils; `raw` is the same value
