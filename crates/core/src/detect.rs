@@ -79,7 +79,7 @@ fn detection(
 }
 
 /// Native field names that say who acted, the likelier first.
-const USER_FIELDS: [&str; 9] = [
+const USER_FIELDS: [&str; 27] = [
     "User",
     "SubjectUserName",
     "TargetUserName",
@@ -89,9 +89,27 @@ const USER_FIELDS: [&str; 9] = [
     "cs-username",
     "userIdentity.userName",
     "acct",
+    "ecs.user",
+    "user.name",
+    "process.user.name",
+    "user.username",
+    "userIdentity.arn",
+    "properties.initiatedBy.user.userPrincipalName",
+    "initiatedBy.user.userPrincipalName",
+    "properties.userPrincipalName",
+    "userPrincipalName",
+    "protoPayload.authenticationInfo.principalEmail",
+    "UserId",
+    "actor.alternateId",
+    "actor.email",
+    "actor_user_name",
+    "actor",
+    "caller",
+    "user.email",
+    "columns.username",
 ];
 /// Native field names that say from where.
-const SRC_IP_FIELDS: [&str; 9] = [
+const SRC_IP_FIELDS: [&str; 20] = [
     "IpAddress",
     "SourceIp",
     "c-ip",
@@ -101,6 +119,17 @@ const SRC_IP_FIELDS: [&str; 9] = [
     "sourceIPAddress",
     "addr",
     "rhost",
+    "source.ip",
+    "callerIpAddress",
+    "properties.ipAddress",
+    "ipAddress",
+    "protoPayload.requestMetadata.callerIp",
+    "client.ipAddress",
+    "sourceIPs",
+    "ClientIP",
+    "ipaddr",
+    "actor_ip",
+    "src_host",
 ];
 
 fn origin(record: &LogRecord<'_>, event: &Event<'_>) -> Origin {

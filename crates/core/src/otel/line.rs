@@ -44,10 +44,6 @@ pub(super) fn read<'t>(text: &'t str, event: &mut Event<'t>) -> Read<'t> {
         if flat.read("", message).is_ok() {
             push_leaves(&mut flat, event);
             found.is_document = true;
-            // What a container's runtime or a receiver wrapped is the document that it is alone.
-            if found.format == Format::Text {
-                found.format = Format::Json;
-            }
         }
     }
     found.message = text.len() - message.len();

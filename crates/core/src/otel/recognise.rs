@@ -295,7 +295,22 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
         found.is_document.then(|| fits(&Found { format: Format::Json, ..found.clone() })).flatten();
     let class = document.or_else(|| fits(&found));
     event.class = class;
+    if found.host.is_empty() && (found.format == Format::Json || found.is_document) {
+        found.host = document_host(event);
+    }
     event.host = host(record, found.host);
+}
+
+/// Under these names agents write the host that a document is about: ECS, osquery, Tetragon.
+const HOST_FIELDS: [&str; 4] = ["host.name", "host.hostname", "hostIdentifier", "node_name"];
+
+/// The host that a document itself names.
+fn document_host<'a>(event: &Event<'a>) -> Cow<'a, str> {
+    let host = HOST_FIELDS.iter().find_map(|name| match event.field(name) {
+        Some(Value::Str(host)) if !host.is_empty() => Some(host.clone()),
+        _ => None,
+    });
+    host.unwrap_or_default()
 }
 
 /// Looks for the marks of a known form in the line that was read.
