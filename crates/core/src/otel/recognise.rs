@@ -278,7 +278,7 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
     let has_more = match found.format {
         Format::Text | Format::Syslog => true,
         Format::Json => !event.source.is_empty(),
-        _ => false,
+        Format::Audit | Format::Access | Format::Form => false,
     };
     if has_more && event.fields.len() < super::json::LEAVES_MAX {
         // What a receiver knows, or a parser of the pipeline took out of the line.
@@ -289,11 +289,11 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
     let names = Names::of(event);
     let fits = |found: &Found<'_>| {
         let mut sources = taxonomy.sources.iter().filter(|source| source.may_hold(&names));
-        sources.find(|source| source.when.holds(found, record, event))
+        sources.find(|source| source.when.holds(found, record, event)).map(|source| source.class)
     };
     let document =
         found.is_document.then(|| fits(&Found { format: Format::Json, ..found.clone() })).flatten();
-    let class = document.or_else(|| fits(&found)).map(|source| source.class);
+    let class = document.or_else(|| fits(&found));
     event.class = class;
     if found.host.is_empty() && (found.format == Format::Json || found.is_document) {
         found.host = document_host(event);

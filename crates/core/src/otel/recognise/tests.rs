@@ -151,6 +151,14 @@ fn programs_have_their_services() {
     ] {
         check(row(line, &[], &[]), class, "h", &[]);
     }
+    let virus = "Aug  5 10:15:30 h clamd[1]: /srv/www/x.php: Php.Webshell.Generic-1(0a1b:77) FOUND";
+    check(
+        row(virus, &[], &[]),
+        "linux/clamav",
+        "h",
+        &["clamav.file=/srv/www/x.php", "clamav.signature=Php.Webshell.Generic-1"],
+    );
+    assert!(covered("linux/clamav", "", "antivirus", ""));
     let sudo =
         "Aug  5 10:15:30 h sudo[4]:      bob : TTY=pts/0 ; PWD=/home/bob ; USER=#-1 ; COMMAND=/usr/bin/id";
     check(
