@@ -64,6 +64,7 @@ pub(super) fn read_cow<'a>(text: Cow<'a, str>, event: &mut Event<'a>) -> Read<'a
     let own = own.into_owned();
     event.fields.extend(own.fields);
     event.texts.extend(own.texts);
+    event.audit.extend(own.audit);
     event.fault = event.fault.take().or(own.fault);
     read
 }

@@ -7,6 +7,10 @@ mod event;
 pub use event::{ClassId, Event, FieldName};
 mod taxonomy;
 pub use taxonomy::{Class, Taxonomy, View, normal_name};
+mod audit_event;
+pub use audit_event::{
+    Assembler, AssemblerCounts, AssemblerSettings, AuditChanges, AuditEvent, AuditRecord, AuditRow, Process,
+};
 
 mod auditd;
 mod class;

@@ -1,5 +1,6 @@
 //! What a record is: from text, attributes and resource to fields, host and class.
 
+use super::audit_event::laurel;
 use super::class::{Format, Found};
 use super::event::{ClassId, Event};
 use super::json::Flat;
@@ -21,6 +22,9 @@ const LIST_BYTES_MAX: usize = 64 << 20;
 /// Decodes `record` and hands out its events.
 pub(super) fn recognise<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, each: &mut dyn FnMut(Event<'a>)) {
     let body = body(record);
+    if let Some(records) = laurel::records(cut(body, BODY_BYTES_MAX)) {
+        return audit_records(taxonomy, record, records, each);
+    }
     let Some(Documents { texts, mut fault }) = split::documents(cut(body, LIST_BYTES_MAX)) else {
         return each(document(taxonomy, record, body));
     };
@@ -30,6 +34,27 @@ pub(super) fn recognise<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, each
             Cow::Owned(text) => document(taxonomy, record, &text).into_owned(),
         };
         event.fault = event.fault.or_else(|| fault.take());
+        each(event);
+    }
+}
+
+/// The events of an audit event that LAUREL had put together: one a record.
+fn audit_records<'a>(
+    taxonomy: &Taxonomy,
+    record: &'a LogRecord<'a>,
+    records: Vec<String>,
+    each: &mut dyn FnMut(Event<'a>),
+) {
+    let mut parent = vec![];
+    for text in records {
+        let mut event = Event { source: Cow::Borrowed(body(record)), ..Event::default() };
+        let Read::Other(found) = line::read_cow(Cow::Owned(text), &mut event) else { continue };
+        if event.fields.first().is_some_and(|(_, kind)| *kind == Value::from(laurel::PARENT)) {
+            parent = event.audit;
+            continue;
+        }
+        event.audit.splice(..0, std::mem::take(&mut parent));
+        other(taxonomy, record, found, &mut event);
         each(event);
     }
 }
@@ -128,7 +153,11 @@ fn journal_entry<'a>(entry: journald::Entry<'a>, flat: &mut Flat<'a>, event: &mu
         "" => entry.message,
         // The kernel's audit records stand in the journal without their header.
         kind => {
-            let id = flat.root("_AUDIT_ID").and_then(Value::text).unwrap_or_default();
+            let serial = flat.root("_AUDIT_ID").and_then(Value::text).unwrap_or_default();
+            // Microseconds, of which the audit system knows the first three.
+            let time = flat.root("_SOURCE_REALTIME_TIMESTAMP").and_then(Value::text);
+            let time: u64 = time.and_then(|time| time.parse().ok()).unwrap_or(0);
+            let id = format!("{}.{:03}:{serial}", time / 1_000_000, time / 1000 % 1000);
             let fields = entry.message.strip_prefix(kind).unwrap_or(&entry.message);
             Cow::Owned(format!("type={kind} msg=audit({id}): {}", fields.trim_start()))
         }
