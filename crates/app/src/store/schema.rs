@@ -48,6 +48,11 @@ const MIGRATIONS: &[&str] = &["
         name  TEXT PRIMARY KEY,
         value INTEGER NOT NULL
     ) WITHOUT ROWID;
+", "
+    CREATE TABLE audit (
+        event   TEXT PRIMARY KEY,            -- its time, number and host
+        records TEXT NOT NULL                -- JSON: those that wait for the others
+    ) WITHOUT ROWID;
 "];
 
 /// Checks that the file is empty or ours, not of a newer version, and whole.

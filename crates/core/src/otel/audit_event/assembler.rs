@@ -94,6 +94,12 @@ pub struct Assembler {
     counts: AssemblerCounts,
 }
 
+impl Default for Assembler {
+    fn default() -> Assembler {
+        Assembler::new(AssemblerSettings::default())
+    }
+}
+
 /// An event in the making.
 #[derive(Debug, Default)]
 struct Waiting {
