@@ -247,7 +247,7 @@ impl Event<'_> {
     fn emit_processing(&self) {
         static CUT: AtomicBool = AtomicBool::new(false);
         static EVICTED: AtomicBool = AtomicBool::new(false);
-static AUDIT_EARLY: AtomicBool = AtomicBool::new(false);
+        static AUDIT_EARLY: AtomicBool = AtomicBool::new(false);
         let c = &COUNTERS;
         match self {
             Event::BodiesCut { rows, longest_bytes } => {

@@ -225,9 +225,7 @@ impl Pipeline {
     fn evaluate_audit(&mut self) -> Done {
         let now_ms = now_ms();
         let events = self.assembler.due(now_ms);
-        let found = tokio::task::block_in_place(|| {
-            evaluate::evaluate_audit(&self.detector.load(), &events)
-        });
+        let found = tokio::task::block_in_place(|| evaluate::evaluate_audit(&self.detector.load(), &events));
         for detection in &found {
             self.grouping.observe(detection, now_ms);
         }

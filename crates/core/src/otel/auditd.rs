@@ -148,6 +148,8 @@ fn push_address(saddr: &str, event: &mut Event<'_>) {
             event.push("family", "unix");
             event.push("path", String::from_utf8_lossy(path).into_owned());
         }
+        [16, 0, ..] => event.push("family", "netlink"),
+        [family, 0, ..] => event.push("family", family.to_string()),
         _ => {}
     }
 }

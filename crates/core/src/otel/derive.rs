@@ -44,6 +44,14 @@ pub(super) enum Derive {
     /// An object as one text, for rules that search a whole object. It is written flat:
     /// `{"path.of.key":"value",…}`, cut at 64 KiB.
     Object(FromInto),
+    /// Who and from where, as far as the line says so in words (see `peer`). Fields that are there
+    /// already stay alone.
+    Peer {
+        /// Name of the field with the address or name of the other machine.
+        address: String,
+        /// Name of the field with the account.
+        user: String,
+    },
     /// The named groups of a regular expression, each a new field of the group's name. A group
     /// name cannot hold a dot, so `__` stands for one.
     Capture {
@@ -92,6 +100,7 @@ pub(super) fn apply(derive: &[Derive], event: &mut Event<'_>) {
             Derive::Hashes(step) => hashes(step, event),
             Derive::RegistryPath { from, into } => registry_path(from, into, event),
             Derive::Object(step) => object(step, event),
+            Derive::Peer { address, user } => peer(address, user, event),
             Derive::Capture { from, pattern } => capture(from.as_deref(), &pattern.0, event),
         }
     }
@@ -183,6 +192,21 @@ fn object(step: &FromInto, event: &mut Event<'_>) {
     if !all.is_empty() {
         all.push('}');
         event.push(step.into.clone(), all);
+    }
+}
+
+fn peer(address: &str, user: &str, event: &mut Event<'_>) {
+    let has = |event: &Event<'_>, name: &str| event.field(name).is_some();
+    if has(event, address) && has(event, user) {
+        return;
+    }
+    let Some(line) = event.texts.first() else { return };
+    let message = super::syslog::parse(line).map_or(line.as_ref(), |line| line.message);
+    let found = super::peer::read(message);
+    for (name, value) in [(address, found.address), (user, found.user)] {
+        if let Some(value) = value.filter(|_| !has(event, name)) {
+            event.push(name.to_owned(), value);
+        }
     }
 }
 

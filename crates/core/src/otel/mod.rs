@@ -19,6 +19,7 @@ mod file;
 mod journald;
 mod json;
 mod line;
+mod peer;
 mod recognise;
 mod split;
 mod syscalls;

@@ -119,7 +119,8 @@ fn json_body<'a>(body: &'a str, event: &mut Event<'a>) -> Read<'a> {
     if let Some(text) = wrapped_line(&flat) {
         match line::read_cow(text, event) {
             Read::Windows(identity) => return Read::Windows(identity),
-            Read::Other(found) => {
+            Read::Other(mut found) => {
+                azure_syslog(&flat, &mut found);
                 flat.leaves.retain(|leaf| leaf.prefix != 0 || !MESSAGE_KEYS.contains(&leaf.key.as_ref()));
                 line::push_leaves(&mut flat, event);
                 return Read::Other(found);
@@ -145,7 +146,28 @@ fn wrapped_line<'a>(flat: &Flat<'a>) -> Option<Cow<'a, str>> {
             Cow::Owned(line) => Cow::Owned(line.trim_end_matches('\n').to_owned()),
         });
     }
-    (flat.leaves.len() == 1 || windows::find_xml(&line).is_some()).then_some(line)
+    let is_alone = flat.leaves.len() == 1 || flat.root("SyslogMessage").is_some();
+    (is_alone || windows::find_xml(&line).is_some()).then_some(line)
+}
+
+/// A row of Azure's `Syslog` table, whose columns hold what the header said.
+fn azure_syslog<'a>(flat: &Flat<'a>, found: &mut Found<'a>) {
+    let text = |key: &str| match flat.root(key) {
+        Some(Value::Str(text)) if flat.root("SyslogMessage").is_some() => text.clone(),
+        _ => Cow::Borrowed(""),
+    };
+    if found.host.is_empty() {
+        found.host = text("HostName");
+    }
+    if found.host.is_empty() {
+        found.host = text("Computer");
+    }
+    if found.program.is_empty() {
+        found.program = text("ProcessName");
+    }
+    if found.format == Format::Text && !found.program.is_empty() {
+        found.format = Format::Syslog;
+    }
 }
 
 fn journal_entry<'a>(entry: journald::Entry<'a>, flat: &mut Flat<'a>, event: &mut Event<'a>) -> Read<'a> {

@@ -326,7 +326,7 @@ fn what_is_computed_is_what_views_ask_for() {
                 Derive::Account { into, .. }
                 | Derive::Lookup { into, .. }
                 | Derive::RegistryPath { into, .. } => into,
-                Derive::Capture { .. } => continue,
+                Derive::Capture { .. } | Derive::Peer { .. } => continue,
             };
             assert!(
                 native().any(|name| name.starts_with(into.as_str())),

@@ -1,0 +1,268 @@
+//! Who and from where, in a line that a program wrote for people: `Failed password for bob from
+//! 203.0.113.9 port 51514`, `… rhost=203.0.113.9  user=root`, `[client 203.0.113.9:50700] …`.
+//!
+//! Hundreds of programs say the same in their own words, so this goes by the word in front of an
+//! address or a name rather than by program. A line that says it in fields of its own does not come
+//! here. What an attacker may choose (names, requests) can hold anything; of several addresses the
+//! one behind the better word counts.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// What a line says of who did it.
+#[derive(Debug, Default, Clone, PartialEq)]
+pub(super) struct Peer {
+    /// Address or name of the machine it came from.
+    pub address: Option<String>,
+    /// Name of the account.
+    pub user: Option<String>,
+}
+
+/// In so many bytes of a line is looked.
+const LINE_BYTES_MAX: usize = 4096;
+/// So many addresses of a line are looked at.
+const ADDRESSES_MAX: usize = 16;
+
+/// Words in front of the other end, the better first.
+const FROM: [&[&str]; 2] = [
+    &[
+        "from",
+        "rhost",
+        "client",
+        "clientip",
+        "client_ip",
+        "remoteip",
+        "remote_ip",
+        "remote_addr",
+        "srcip",
+        "src_ip",
+    ],
+    &[
+        "ip", "host", "remote", "src", "source", "address", "addr", "peer", "by", "hostname", "sip",
+        "ipaddr", "lhost",
+    ],
+];
+/// Words in front of an address that is not the other end.
+const NOT_FROM: [&str; 15] = [
+    "to",
+    "laddr",
+    "dst",
+    "dest",
+    "destination",
+    "server",
+    "local",
+    "listen",
+    "listening",
+    "i",
+    "version",
+    "daddr",
+    "via",
+    "for",
+    "dstip",
+];
+
+/// Reads what stands behind the header of a line.
+pub(super) fn read(message: &str) -> Peer {
+    let line = &message[..message.floor_char_boundary(LINE_BYTES_MAX)];
+    Peer { address: address(line), user: user(line) }
+}
+
+fn address(line: &str) -> Option<String> {
+    let mut best: Option<(i32, IpAddr)> = None;
+    let mut at = 0;
+    let mut seen = 0;
+    while let Some(found) = line[at..].find(|c: char| c.is_ascii_hexdigit() || c == ':') {
+        let start = at + found;
+        let is_part = |c: char| c.is_ascii_hexdigit() || matches!(c, '.' | ':');
+        let end = line[start..].find(|c: char| !is_part(c)).map_or(line.len(), |length| start + length);
+        at = end.max(start + 1);
+        let is_inside = line[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let goes_on = line[end..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        let Some(address) = parse(&line[start..end]).filter(|_| !is_inside && !goes_on) else { continue };
+        let score = score(&line[..start]);
+        if best.is_none_or(|(best, _)| score > best) {
+            best = Some((score, address));
+        }
+        seen += 1;
+        if seen >= ADDRESSES_MAX {
+            break;
+        }
+    }
+    match best {
+        Some((_, address)) => Some(address.to_string()),
+        None => name_of_machine(line),
+    }
+}
+
+/// An address, also with a port behind it (`1.2.3.4:80`, `1.2.3.4.80`), or at the end of a sentence.
+fn parse(text: &str) -> Option<IpAddr> {
+    let text = text.trim_end_matches(['.', ':']);
+    if let Ok(address) = text.parse::<Ipv6Addr>() {
+        return Some(address.to_ipv4_mapped().map_or(IpAddr::V6(address), IpAddr::V4));
+    }
+    let mut ends = text.match_indices(['.', ':']).map(|(at, _)| at).skip(3);
+    let four = ends.next().map_or(text, |end| &text[..end]);
+    if let Ok(address) = four.parse::<Ipv4Addr>() {
+        let rest = &text[four.len()..];
+        let is_port = rest.is_empty() || rest[1..].bytes().all(|b| b.is_ascii_digit());
+        return is_port.then_some(IpAddr::V4(address));
+    }
+    // A port behind an address of the other kind: `2001:db8::1234:58430` alone cannot be told apart.
+    let mapped = text.strip_prefix("::ffff:").and_then(|rest| rest.split(':').next());
+    mapped.and_then(|four| four.parse::<Ipv4Addr>().ok()).map(IpAddr::V4)
+}
+
+/// How well the words before an address say that it is the other end.
+fn score(before: &str) -> i32 {
+    // `user from [1.2.3.4`, `client=mail.example[1.2.3.4`, `Host: 1.2.3.4`, `from='1.2.3.4`
+    let is_frame = |c: char| !c.is_alphanumeric() && c != '_';
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut rest = before.trim_end_matches(is_frame);
+    for distance in 0..2 {
+        let start = rest
+            .rfind(|c: char| !is_word(c))
+            .map_or(0, |at| at + rest[at..].chars().next().map_or(1, char::len_utf8));
+        let word = rest[start..].to_ascii_lowercase();
+        if word.is_empty() {
+            break;
+        }
+        if distance == 0 && NOT_FROM.contains(&word.as_str()) {
+            return -1;
+        }
+        if let Some(place) = FROM.iter().position(|words| words.contains(&word.as_str())) {
+            return 6 - 2 * place as i32 - distance;
+        }
+        // One word between: `from example.com[1.2.3.4]`, `client @0x7f65 1.2.3.4`.
+        let end = rest[..start].trim_end_matches(|c: char| !c.is_whitespace() && c != '=');
+        rest = end.trim_end_matches(is_frame);
+    }
+    0
+}
+
+/// Behind a word that only stands before machines.
+fn name_of_machine(line: &str) -> Option<String> {
+    for word in ["rhost=", " from "] {
+        let Some(at) = line.rfind(word) else { continue };
+        let rest = line[at + word.len()..].trim_start_matches(['\'', '"', '[', '<']);
+        let end = rest
+            .find(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')))
+            .unwrap_or(rest.len());
+        let name = rest[..end].trim_end_matches('.');
+        if name.contains('.') && name.len() > 3 {
+            return Some(name.to_owned());
+        }
+    }
+    None
+}
+
+/// Words in front of a name, the better first: those with `=` stand alone, the others need a blank.
+const USERS: [&str; 17] = [
+    " user=",
+    "(user=",
+    "acct=",
+    "username=",
+    "user: ",
+    "invalid user ",
+    "illegal user ",
+    "username ",
+    "unknown user ",
+    "for user ",
+    "account ",
+    "login as ",
+    "user ",
+    "login for ",
+    "ruser=",
+    " as ",
+    " for ",
+];
+
+/// Words that stand where a name would, but are none.
+const NOT_USERS: [&str; 22] = [
+    "from",
+    "not",
+    "unknown",
+    "invalid",
+    "illegal",
+    "login",
+    "user",
+    "name",
+    "is",
+    "was",
+    "the",
+    "by",
+    "for",
+    "and",
+    "does",
+    "of",
+    "account",
+    "authentication",
+    "has",
+    "with",
+    "in",
+    "database",
+];
+
+fn user(line: &str) -> Option<String> {
+    let lower = line.to_ascii_lowercase();
+    for word in USERS {
+        for (at, _) in lower.match_indices(word).take(4) {
+            let rest = &line[at + word.len()..];
+            let open = rest.chars().next().filter(|c| matches!(c, '\'' | '"' | '`' | '<' | '[' | '('));
+            let rest = open.map_or(rest, |_| &rest[1..]);
+            let close = match open {
+                Some('<') => '>',
+                Some('[') => ']',
+                Some('(') => ')',
+                Some(quote) => quote,
+                None => ' ',
+            };
+            let is_end =
+                |c: char| c == close || (open.is_none() && matches!(c, ';' | ',' | '"' | '\'' | ')' | ']'));
+            let name = &rest[..rest.find(is_end).unwrap_or(rest.len())];
+            let name = if open.is_none() { name.trim_end_matches(['.', ':']) } else { name };
+            let is_name = !name.is_empty() && name.len() <= 256 && !name.contains('=');
+            // A bare word behind a bare word: only what cannot go on as a sentence.
+            if is_name && (open.is_some() || !NOT_USERS.contains(&name.to_ascii_lowercase().as_str())) {
+                return Some(name.to_owned());
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(line: &str, address: &str, user: &str) {
+        let peer = read(line);
+        assert_eq!(
+            (peer.address.as_deref().unwrap_or(""), peer.user.as_deref().unwrap_or("")),
+            (address, user),
+            "{line}"
+        );
+    }
+
+    #[test]
+    fn programs_say_it_in_many_words() {
+        check(
+            "Failed password for invalid user admin from 203.0.113.9 port 51514 ssh2",
+            "203.0.113.9",
+            "admin",
+        );
+        check(
+            "pam_unix(x:auth): authentication failure; ruser=a rhost=192.0.2.7  user=root",
+            "192.0.2.7",
+            "root",
+        );
+        check("Login failed for user 'Backend'. Reason: x. [CLIENT: 192.0.2.1]", "192.0.2.1", "Backend");
+        check("badlogin: example.com[198.51.100.4] PLAIN authentication failure", "198.51.100.4", "");
+        check("AUTHFAIL: user=typist ip=::ffff:10.1.1.5 time=1", "10.1.1.5", "typist");
+        check("client 2001:db8::7#31337: query denied", "2001:db8::7", "");
+        check("block(1): tcp/accept ]: 192.0.2.5.50550 0.0.0.0.1080: x", "192.0.2.5", "");
+        check("connected to 192.0.2.1 from 192.0.2.2.", "192.0.2.2", "");
+        check("authentication failure; rhost=a.example.com", "a.example.com", "");
+        check("session opened at 10:15:30, version 1.2.3", "", "");
+        check("", "", "");
+    }
+}
