@@ -42,32 +42,40 @@ fn write(rows: impl Iterator<Item = Value>) -> tempfile::NamedTempFile {
     file
 }
 
-/// Of truth tables: what must be found.
-fn truth(names: &[&str]) -> Option<Pairs> {
-    let mut must = Pairs::new();
+/// Of truth tables: what must be found, and what may be.
+struct Truth {
+    must: Pairs,
+    may: Pairs,
+}
+
+fn truth(names: &[&str]) -> Option<Truth> {
+    let mut truth = Truth { must: Pairs::new(), may: Pairs::new() };
     for name in names {
         let table = corpus(&format!("truth/truth.{name}.dev.ndjson.gz"))?;
-        for line in lines(&table).filter(|line| line["verdict"] == "match") {
+        for line in lines(&table) {
+            let pairs = if line["verdict"] == "match" { &mut truth.must } else { &mut truth.may };
             let numbers = line["n"].as_array().cloned().unwrap_or_else(|| vec![line["n"].clone()]);
             for n in numbers {
-                must.insert((text(&line, "rule_id"), format!("{}#{n}", text(&line, "source_file"))));
+                pairs.insert((text(&line, "rule_id"), format!("{}#{n}", text(&line, "source_file"))));
             }
         }
     }
-    Some(must)
+    Some(truth)
 }
 
 /// Compares what was found with what must be found; each difference must be argued: rule, beginning
 /// of the event's name, reason.
-fn agree(what: &str, found: &Pairs, must: &Pairs, missing: &[[&str; 3]], extra: &[[&str; 3]]) {
+fn agree(what: &str, found: &Pairs, truth: &Truth, missing: &[[&str; 3]], extra: &[[&str; 3]]) {
     let unargued = |pairs: BTreeSet<(String, String)>, argued: &[[&str; 3]]| -> Vec<_> {
         let is_argued = |pair: &(String, String)| {
             argued.iter().any(|[rule, event, _]| pair.0.starts_with(rule) && pair.1.starts_with(event))
         };
         pairs.into_iter().filter(|pair| !is_argued(pair)).collect()
     };
+    let Truth { must, may } = truth;
     let not_found = unargued(must.difference(found).cloned().collect(), missing);
-    let too_much = unargued(found.difference(must).cloned().collect(), extra);
+    let others = found.iter().filter(|pair| !must.contains(pair) && !may.contains(pair));
+    let too_much = unargued(others.cloned().collect(), extra);
     assert!(
         not_found.is_empty() && too_much.is_empty(),
         "{what}: missing {not_found:#?}, extra {too_much:#?}"
@@ -87,7 +95,7 @@ const FROM_RECORDS: &str = "put together from audit records; the table was made 
 #[test]
 fn audit_records_match_what_independent_engines_agree_on() {
     let Some(records) = corpus("linux/auditd.dev.ndjson.gz") else { return };
-    let Some(must) = truth(&["lnx_auditd"]) else { return };
+    let Some(truth) = truth(&["lnx_auditd"]) else { return };
     let tree = tempfile::tempdir().expect("a temporary directory");
     let Some(rules) = linux_rules(tree.path()) else { return };
     let forms: [(&str, fn(&Value) -> Value); 3] = [
@@ -111,13 +119,13 @@ fn audit_records_match_what_independent_engines_agree_on() {
     ];
     for (form, make) in forms {
         let found = scan(&rules, write(lines(&records).map(|line| make(&line))).path());
-        agree(&format!("auditd through {form}"), &found, &must, &[], &extra);
+        agree(&format!("auditd through {form}"), &found, &truth, &[], &extra);
     }
 }
 
 #[test]
 fn syslog_lines_match_what_independent_engines_agree_on() {
-    let Some(must) = truth(&["lnx_builtin", "lnx_proc"]) else { return };
+    let Some(truth) = truth(&["lnx_builtin", "lnx_proc"]) else { return };
     let tree = tempfile::tempdir().expect("a temporary directory");
     let Some(rules) = linux_rules(tree.path()) else { return };
     let mut rows = vec![];
@@ -132,8 +140,15 @@ fn syslog_lines_match_what_independent_engines_agree_on() {
         ["af202fd3", "wazuh/web_rules.ini", is_not_crons],
     ];
     let same = "the agent of Azure saw the same as Sysmon, and tells it as one audit record";
-    let extra = [["", "otrf/syslog_auoms_auditd", same]];
-    agree("syslog", &found, &must, &missing, &extra);
+    let extra = [
+        ["", "otrf/syslog_auoms_auditd", same],
+        [
+            "7a14080d",
+            "aminer/journal.log#192",
+            "`_SCP Extensions` holds `scp `: what the rule says, of level low",
+        ],
+    ];
+    agree("syslog", &found, &truth, &missing, &extra);
 }
 
 #[test]
@@ -142,9 +157,16 @@ fn an_ordinary_journal_makes_no_alert_of_a_high_level() {
     let tree = tempfile::tempdir().expect("a temporary directory");
     let Some(mut rules) = sigmahq(tree.path()) else { return };
     rules.push(common::workspace().join("rules"));
-    let found = scan(&rules, write(lines(&journal).map(|line| row(&line, &body(&line), &json!({})))).path());
-    // Of any level: the journal of a machine that boots and is installed.
-    assert!(found.is_empty(), "{found:?}");
+    let rows = write(lines(&journal).map(|line| row(&line, &body(&line), &json!({}))));
+    let mut args: Vec<PathBuf> = vec!["scan".into(), "--output".into(), "ndjson".into(), "--rules".into()];
+    args.extend(rules);
+    args.extend(["--".into(), rows.path().into()]);
+    let output = common::otel_log_ai(&args);
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    for line in String::from_utf8_lossy(&output.stdout).lines() {
+        let detection: Value = serde_json::from_str(line).expect("a JSON line");
+        assert!(!matches!(detection["level"].as_str(), Some("high" | "critical")), "{line}");
+    }
 }
 
 /// First value of each field of the events of a row.
@@ -166,9 +188,8 @@ fn fields(taxonomy: &Taxonomy, body: &str, attributes: &[(&str, &str)]) -> BTree
 }
 
 /// Field names under which the other machine and the account stand.
-const ADDRESSES: [&str; 8] =
-    ["src_ip", "c-ip", "addr", "hostname", "rhost", "pam_rhost", "client_ip", "remote_ip"];
-const USERS: [&str; 6] = ["user", "pam_user", "acct", "cs-username", "username", "USER"];
+const ADDRESSES: [&str; 8] = ["src_ip", "c-ip", "addr", "hostname", "rhost", "src", "client_ip", "remote_ip"];
+const USERS: [&str; 7] = ["user", "ruser", "login", "acct", "cs-username", "username", "USER"];
 
 /// The same address, however it is written.
 fn is_same(wanted: &str, found: &str) -> bool {
@@ -194,8 +215,11 @@ fn wrap(source: &str, raw: &str) -> (String, Vec<(&'static str, String)>) {
     (raw.to_owned(), vec![("log.file.name", format!("{program}.log")), ("log.file.path", path)])
 }
 
-/// Lines whose other end the words in them do not tell: source, reason.
-const FAIL2BAN_ARGUED: [(&str, &str); 0] = [];
+/// Sources whose lines say who and from where in no words at all: source, reason.
+const FAIL2BAN_ARGUED: [(&str, &str); 2] = [
+    ("fail2ban/drupal-auth", "`attempt failed from Jack Sparrow`: the word says where from, not who"),
+    ("fail2ban/oracleims", "the third of five columns of one attribute is the client, the first the server"),
+];
 
 #[test]
 fn the_addresses_and_users_that_fail2ban_expects_are_decoded() {
@@ -214,7 +238,8 @@ fn the_addresses_and_users_that_fail2ban_expects_are_decoded() {
         let found = |names: &[&str]| -> Vec<String> {
             names.iter().filter_map(|n| fields.get(*n).cloned()).collect()
         };
-        if let Some(host) = expect["host"].as_str() {
+        // Otherwise an earlier line of the same process tells it, which one row cannot.
+        if let Some(host) = expect["host"].as_str().filter(|host| raw.contains(host)) {
             let is_right = found(&ADDRESSES).iter().any(|found| is_same(host, found));
             hosts = (hosts.0 + i32::from(is_right), hosts.1 + 1);
             if !is_right && !FAIL2BAN_ARGUED.iter().any(|(argued, _)| *argued == source) {
@@ -224,11 +249,54 @@ fn the_addresses_and_users_that_fail2ban_expects_are_decoded() {
         if let Some(user) = expect["user"].as_str().filter(|user| !user.is_empty()) {
             let is_right = found(&USERS).iter().any(|found| found == user);
             users = (users.0 + i32::from(is_right), users.1 + 1);
-            if !is_right {
+            if !is_right && !FAIL2BAN_ARGUED.iter().any(|(argued, _)| *argued == source) {
                 wrong.push(format!("{source} user {user}, found {:?}: {raw}", found(&USERS)));
             }
         }
     }
     eprintln!("fail2ban: {} of {} addresses, {} of {} users", hosts.0, hosts.1, users.0, users.1);
+    assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
+}
+
+#[test]
+fn the_addresses_of_which_crowdsec_tells_are_decoded() {
+    let Some(path) = corpus("linux/crowdsec-hub.dev.ndjson.gz") else { return };
+    let Some(expectations) = corpus("linux/crowdsec-hub.expect.dev.json") else { return };
+    let taxonomy = Taxonomy::builtin().expect("the built-in taxonomy");
+    let mut found: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    let mut raws: BTreeMap<String, String> = BTreeMap::new();
+    for line in lines(&path) {
+        let (source, raw) = (text(&line, "source_file"), text(&line, "raw"));
+        let (body, attributes) = wrap(&source, &raw);
+        let attributes: Vec<(&str, &str)> = attributes.iter().map(|(n, v)| (*n, v.as_str())).collect();
+        found.entry(source.clone()).or_default().extend(fields(&taxonomy, &body, &attributes).into_values());
+        let all = raws.entry(source).or_default();
+        all.push_str(&raw);
+        all.push('\n');
+    }
+    let expectations = std::fs::read_to_string(expectations).expect("the expectations open");
+    let expectations: Vec<Value> = serde_json::from_str(&expectations).expect("JSON");
+    let (mut right, mut all, mut wrong) = (0, 0, vec![]);
+    for expected in &expectations {
+        let source = text(expected, "source_file");
+        let Some(raw) = raws.get(&source) else { continue };
+        for address in expected["sources"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            // Networks and what stands in none of the lines are what CrowdSec made of them.
+            if address.parse::<std::net::IpAddr>().is_err() || !raw.contains(address) {
+                continue;
+            }
+            all += 1;
+            if found[&source].iter().any(|value| is_same(address, value)) {
+                right += 1;
+            } else {
+                wrong.push(format!(
+                    "{source} ({}) {address}: {}",
+                    text(expected, "log_type"),
+                    raw.lines().find(|l| l.contains(address)).unwrap_or("")
+                ));
+            }
+        }
+    }
+    eprintln!("CrowdSec: {right} of {all} addresses");
     assert!(wrong.is_empty(), "{} wrong:\n{}", wrong.len(), wrong.join("\n"));
 }

@@ -28,6 +28,7 @@ const FROM: [&[&str]; 2] = [
         "from",
         "rhost",
         "client",
+        "remoteaddress",
         "clientip",
         "client_ip",
         "remoteip",
@@ -42,8 +43,9 @@ const FROM: [&[&str]; 2] = [
     ],
 ];
 /// Words in front of an address that is not the other end.
-const NOT_FROM: [&str; 15] = [
+const NOT_FROM: [&str; 16] = [
     "to",
+    "localaddress",
     "laddr",
     "dst",
     "dest",
@@ -63,6 +65,8 @@ const NOT_FROM: [&str; 15] = [
 /// Reads what stands behind the header of a line.
 pub(super) fn read(message: &str) -> Peer {
     let line = &message[..message.floor_char_boundary(LINE_BYTES_MAX)];
+    // What was asked for says nothing of who asked.
+    let line = line.rfind(" request: \"").map_or(line, |end| &line[..end]);
     Peer { address: address(line), user: user(line) }
 }
 
@@ -71,15 +75,22 @@ fn address(line: &str) -> Option<String> {
     let mut at = 0;
     let mut seen = 0;
     while let Some(found) = line[at..].find(|c: char| c.is_ascii_hexdigit() || c == ':') {
-        let start = at + found;
+        // `UDP:192.0.2.1`
+        let is_colon = line[at + found..].starts_with(':') && !line[at + found..].starts_with("::");
+        let start = at + found + usize::from(is_colon);
         let is_part = |c: char| c.is_ascii_hexdigit() || matches!(c, '.' | ':');
         let end = line[start..].find(|c: char| !is_part(c)).map_or(line.len(), |length| start + length);
-        at = end.max(start + 1);
+        at = end;
         let is_inside = line[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_');
         let goes_on = line[end..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
-        let Some(address) = parse(&line[start..end]).filter(|_| !is_inside && !goes_on) else { continue };
-        let score = score(&line[..start]);
-        if best.is_none_or(|(best, _)| score > best) {
+        let is_other = is_inside || goes_on || is_network(&line[end..]);
+        let Some(address) = parse(&line[start..end]).filter(|_| !is_other) else { continue };
+        let mut score = score(&line[..start]);
+        if score == 0 && line[end..].starts_with(" port ") {
+            score = 1;
+        }
+        // Behind equal words the last: what was chosen by someone else stands before it.
+        if best.is_none_or(|(best, _)| score > best || (score == best && score > 0)) {
             best = Some((score, address));
         }
         seen += 1;
@@ -88,9 +99,16 @@ fn address(line: &str) -> Option<String> {
         }
     }
     match best {
-        Some((_, address)) => Some(address.to_string()),
-        None => name_of_machine(line),
+        Some((score, address)) if score >= 0 => Some(address.to_string()),
+        best => name_of_machine(line).or_else(|| best.map(|(_, address)| address.to_string())),
     }
+}
+
+/// Whether what follows an address makes it one of a network: `/24`, but not `/192.0.2.1`.
+fn is_network(after: &str) -> bool {
+    let Some(bits) = after.strip_prefix('/') else { return false };
+    let end = bits.find(|c: char| !c.is_ascii_digit()).unwrap_or(bits.len());
+    (1..=3).contains(&end) && !bits[end..].starts_with(['.', ':'])
 }
 
 /// An address, also with a port behind it (`1.2.3.4:80`, `1.2.3.4.80`), or at the end of a sentence.
@@ -106,9 +124,12 @@ fn parse(text: &str) -> Option<IpAddr> {
         let is_port = rest.is_empty() || rest[1..].bytes().all(|b| b.is_ascii_digit());
         return is_port.then_some(IpAddr::V4(address));
     }
-    // A port behind an address of the other kind: `2001:db8::1234:58430` alone cannot be told apart.
-    let mapped = text.strip_prefix("::ffff:").and_then(|rest| rest.split(':').next());
-    mapped.and_then(|four| four.parse::<Ipv4Addr>().ok()).map(IpAddr::V4)
+    let (six, port) = text.rsplit_once(':')?;
+    if let Some(four) = six.strip_prefix("::ffff:").and_then(|four| four.parse::<Ipv4Addr>().ok()) {
+        return Some(IpAddr::V4(four));
+    }
+    // Five digits are no part of an address, so they are a port.
+    (port.len() == 5).then(|| six.parse::<Ipv6Addr>().ok()).flatten().map(IpAddr::V6)
 }
 
 /// How well the words before an address say that it is the other end.
@@ -117,6 +138,9 @@ fn score(before: &str) -> i32 {
     let is_frame = |c: char| !c.is_alphanumeric() && c != '_';
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
     let mut rest = before.trim_end_matches(is_frame);
+    if rest.ends_with(" failed for") {
+        return 7;
+    }
     for distance in 0..2 {
         let start = rest
             .rfind(|c: char| !is_word(c))
@@ -125,7 +149,7 @@ fn score(before: &str) -> i32 {
         if word.is_empty() {
             break;
         }
-        if distance == 0 && NOT_FROM.contains(&word.as_str()) {
+        if (distance == 0 || word == "localaddress") && NOT_FROM.contains(&word.as_str()) {
             return -1;
         }
         if let Some(place) = FROM.iter().position(|words| words.contains(&word.as_str())) {
@@ -215,11 +239,21 @@ fn user(line: &str) -> Option<String> {
                 Some(quote) => quote,
                 None => ' ',
             };
-            let is_end =
-                |c: char| c == close || (open.is_none() && matches!(c, ';' | ',' | '"' | '\'' | ')' | ']'));
-            let name = &rest[..rest.find(is_end).unwrap_or(rest.len())];
+            let is_end = |(at, c): (usize, char)| {
+                let next = rest[at + c.len_utf8()..].chars().next();
+                let is_apostrophe = open.is_some() && next.is_some_and(char::is_alphanumeric);
+                let is_stop = open.is_none() && matches!(c, ';' | ',' | '"' | '\'' | ')' | ']');
+                (c == close && !is_apostrophe) || is_stop
+            };
+            let end = rest.char_indices().find(|found| is_end(*found)).map_or(rest.len(), |(at, _)| at);
+            let mut name = &rest[..end];
+            // A name may hold blanks where the line goes on with where it came from.
+            if let (None, true, Some(end)) = (open, word.ends_with("user "), rest.find(" from ")) {
+                name = &rest[..end];
+            }
             let name = if open.is_none() { name.trim_end_matches(['.', ':']) } else { name };
-            let is_name = !name.is_empty() && name.len() <= 256 && !name.contains('=');
+            let is_name =
+                !name.is_empty() && name.len() <= 256 && !name.contains('=') && parse(name).is_none();
             // A bare word behind a bare word: only what cannot go on as a sentence.
             if is_name && (open.is_some() || !NOT_USERS.contains(&name.to_ascii_lowercase().as_str())) {
                 return Some(name.to_owned());
@@ -243,6 +277,14 @@ mod tests {
         );
     }
 
+    proptest::proptest! {
+        #[test]
+        fn any_line_is_read(line in ".*", words in "( from |user |client:|:|::ffff:|1\\.2\\.3\\.4|ä|'|/24| ){0,20}") {
+            read(&line);
+            read(&words);
+        }
+    }
+
     #[test]
     fn programs_say_it_in_many_words() {
         check(
@@ -263,6 +305,18 @@ mod tests {
         check("connected to 192.0.2.1 from 192.0.2.2.", "192.0.2.2", "");
         check("authentication failure; rhost=a.example.com", "a.example.com", "");
         check("session opened at 10:15:30, version 1.2.3", "", "");
+        check("login failure for user two words from 192.0.2.3 via ssh", "192.0.2.3", "two words");
+        check("Request from '\"1\" <sip:1@192.0.2.1>' failed for '192.0.2.9:48336' - x", "192.0.2.9", "");
+        check("Login failed for user 'O'Leary'. [CLIENT: 192.0.2.4]", "192.0.2.4", "O'Leary");
+        check("2001:db8::1234:58430 [14/Nov/2015] x", "2001:db8::1234", "");
+        check("from 192.0.2.0/24 query 192.0.2.105", "192.0.2.105", "");
+        check(
+            "client: 192.0.2.8, server: x, request: \"GET /?client: 192.0.2.66 HTTP/1.1\"",
+            "192.0.2.8",
+            "",
+        );
+        check("error for james from a.example.com via 192.0.2.1", "a.example.com", "james");
+        check("Call (UDP:192.0.2.1:65049) to extension '1'", "192.0.2.1", "");
         check("", "", "");
     }
 }

@@ -164,7 +164,7 @@ fn programs_have_their_services() {
         row(pam, &[], &[]),
         "linux/sshd",
         "h",
-        &["pam_message=authentication failure", "pam_rhost=1.2.3.4", "pam_user=root"],
+        &["pam_message=authentication failure", "src_ip=1.2.3.4", "user=root"],
     );
 }
 
