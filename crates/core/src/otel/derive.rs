@@ -200,8 +200,9 @@ fn peer(address: &str, user: &str, event: &mut Event<'_>) {
     if has(event, address) && has(event, user) {
         return;
     }
-    let Some(line) = event.texts.first() else { return };
-    let message = super::syslog::parse(line).map_or(line.as_ref(), |line| line.message);
+    let message = || ["message", "msg"].iter().find_map(|name| text(event, name));
+    let Some(line) = event.texts.first().cloned().or_else(message) else { return };
+    let message = super::syslog::parse(&line).map_or(line.as_ref(), |line| line.message);
     let found = super::peer::read(message);
     for (name, value) in [(address, found.address), (user, found.user)] {
         if let Some(value) = value.filter(|_| !has(event, name)) {

@@ -19,6 +19,8 @@ pub(super) struct Peer {
 
 /// In so many bytes of a line is looked.
 const LINE_BYTES_MAX: usize = 4096;
+/// No address with a port is longer (`INET6_ADDRSTRLEN`, and brackets and port).
+const ADDRESS_BYTES_MAX: usize = 64;
 /// So many addresses of a line are looked at.
 const ADDRESSES_MAX: usize = 16;
 
@@ -79,14 +81,21 @@ fn address(line: &str) -> Option<String> {
         let is_colon = line[at + found..].starts_with(':') && !line[at + found..].starts_with("::");
         let start = at + found + usize::from(is_colon);
         let is_part = |c: char| c.is_ascii_hexdigit() || matches!(c, '.' | ':');
-        let end = line[start..].find(|c: char| !is_part(c)).map_or(line.len(), |length| start + length);
+        // Longer than any address: not read to its end again and again.
+        let length = line[start..].chars().take(ADDRESS_BYTES_MAX).take_while(|c| is_part(*c)).count();
+        let end = start + length;
         at = end;
         let is_inside = line[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_');
         let goes_on = line[end..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
+        if let (true, Some(colon @ 1..)) = (is_inside, line[start..end].find(':')) {
+            // `ipv4:192.0.2.1`
+            at = start + colon;
+            continue;
+        }
         let is_other = is_inside || goes_on || is_network(&line[end..]);
         let Some(address) = parse(&line[start..end]).filter(|_| !is_other) else { continue };
         let mut score = score(&line[..start]);
-        if score == 0 && line[end..].starts_with(" port ") {
+        if score == 0 && (line[end..].starts_with(" port ") || line[end..].starts_with("->")) {
             score = 1;
         }
         // Behind equal words the last: what was chosen by someone else stands before it.
@@ -150,6 +159,9 @@ fn score(before: &str) -> i32 {
             break;
         }
         if (distance == 0 || word == "localaddress") && NOT_FROM.contains(&word.as_str()) {
+            return -1;
+        }
+        if word == "host" && rest[..start].trim_end().ends_with("local") {
             return -1;
         }
         if let Some(place) = FROM.iter().position(|words| words.contains(&word.as_str())) {
@@ -317,6 +329,13 @@ mod tests {
         );
         check("error for james from a.example.com via 192.0.2.1", "a.example.com", "james");
         check("Call (UDP:192.0.2.1:65049) to extension '1'", "192.0.2.1", "");
+        check("remote host [ipv4:192.0.2.1:62419] x. local host [ipv4:10.1.1.1:445]", "192.0.2.1", "");
+        check(
+            "10.0.0.1 in:e1 src-mac 00:17:10:88:bc:02, 192.0.2.1:59388->192.0.2.9:23, len",
+            "192.0.2.1",
+            "",
+        );
+        check("std::f::ab::1 x::", "", "");
         check("", "", "");
     }
 }

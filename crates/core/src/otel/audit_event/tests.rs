@@ -296,6 +296,27 @@ fn what_waits_is_bounded() {
 }
 
 #[test]
+fn a_row_of_laurel_is_records_and_one_event() {
+    let taxonomy = Taxonomy::builtin().unwrap();
+    let body = r#"{"ID":"1615114232.375:15558","SYSCALL":{"arch":"0xc000003e","syscall":59,"success":"yes","items":2,"ppid":3,"pid":7,"uid":0,"exe":"/bin/sh","ARGV":["0x1"]},"EXECVE":{"argc":2,"ARGV":["sh","a \"b\""]},"CWD":{"cwd":"/"},"PATH":[{"item":0,"name":"/bin/sh"},{"item":1,"name":"/ld"}],"PARENT_INFO":{"exe":"/usr/sbin/nginx","ARGV":["nginx","-g"]}}"#;
+    let row = LogRecord { body: body.into(), ..LogRecord::default() };
+    let mut assembler = Assembler::new(AssemblerSettings::default());
+    let mut kinds = vec![];
+    for event in taxonomy.events(&row) {
+        assert_eq!(taxonomy.classes[usize::from(event.class.unwrap().0)].name, "linux/auditd");
+        kinds.push(event.field("type").unwrap().text().unwrap().into_owned());
+        event.audit.iter().for_each(|text| assembler.add(record("h", text), 0));
+    }
+    assert_eq!(kinds, ["SYSCALL", "EXECVE", "CWD", "PATH", "PATH"]);
+    let events = assembler.due(0);
+    let found: Vec<String> = fields(&events[0]).iter().map(|(n, v)| format!("{n}={v}")).collect();
+    has(
+        &found,
+        &["CommandLine=sh a \"b\"", "ParentImage=/usr/sbin/nginx", "ParentCommandLine=nginx -g", "User=root"],
+    );
+}
+
+#[test]
 fn the_classes_are_those_of_the_categories() {
     let taxonomy = Taxonomy::builtin().unwrap();
     let mut assembler = Assembler::new(AssemblerSettings::default());
