@@ -11,6 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 use std::path::PathBuf;
 
+/// How a line becomes a row.
+type Wrap = fn(&Value) -> Value;
+
 /// `(rule, event)` pairs.
 type Pairs = BTreeSet<(String, String)>;
 
@@ -98,7 +101,7 @@ fn audit_records_match_what_independent_engines_agree_on() {
     let Some(truth) = truth(&["lnx_auditd"]) else { return };
     let tree = tempfile::tempdir().expect("a temporary directory");
     let Some(rules) = linux_rules(tree.path()) else { return };
-    let forms: [(&str, fn(&Value) -> Value); 3] = [
+    let forms: [(&str, Wrap); 3] = [
         ("file", |line| row(line, &body(line), &json!({"log.file.name": "audit.log"}))),
         ("syslog", |line| {
             let body = format!("<13>Aug  5 10:15:30 lin01 audispd: {}", body(line));

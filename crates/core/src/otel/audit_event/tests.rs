@@ -337,6 +337,9 @@ fn the_classes_are_those_of_the_categories() {
     assert!(!takes(rule(None, None)));
 }
 
+/// An event by its host, time and number, and its fields.
+type Told = (String, u64, u64, Vec<(String, String)>);
+
 /// Some events of two hosts, as lists of records.
 fn stories() -> Vec<(&'static str, Vec<String>)> {
     let mut all = vec![];
@@ -373,7 +376,7 @@ proptest! {
     ) {
         let stories = stories();
         let all: Vec<(&str, &String)> = stories.iter().flat_map(|(h, r)| r.iter().map(move |r| (*h, r))).collect();
-        let told = |events: &[AuditEvent]| -> Vec<(String, u64, u64, Vec<(String, String)>)> {
+        let told = |events: &[AuditEvent]| -> Vec<Told> {
             let mut told: Vec<_> =
                 events.iter().map(|e| (e.host.clone(), e.time_ms, e.serial, fields(e))).collect();
             for (_, _, _, fields) in &mut told {
