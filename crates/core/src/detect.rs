@@ -2,7 +2,7 @@
 
 use crate::alert::{Detection, Origin};
 use crate::engine::{Engine, Scratch};
-use crate::otel::{Event, LogRecord, Taxonomy};
+use crate::otel::{AuditEvent, AuditRecord, AuditRow, Event, LogRecord, Taxonomy};
 use crate::rule::Rule;
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ pub struct Outcome {
     pub recognised: bool,
     /// What was wrong with the record first, if anything.
     pub fault: Option<String>,
+    /// Audit records in it, to be put together by an [`crate::otel::Assembler`].
+    pub audit: Vec<AuditRecord>,
 }
 
 impl Detector {
@@ -49,18 +51,41 @@ impl Detector {
     pub fn detect(&self, record: &LogRecord<'_>, scratch: &mut Scratch, out: &mut Vec<Detection>) -> Outcome {
         let mut outcome = Outcome::default();
         self.taxonomy.recognise(record, &mut |event| {
-            let hits = self.engine.run(&event, scratch).to_vec();
-            if !hits.is_empty() {
-                let origin = origin(record, &event);
-                for hit in hits {
-                    let fields = self.engine.evidence(&event, scratch, hit);
-                    out.push(detection(&self.engine.rules()[hit.rule], fields, &origin, &event));
-                }
-            }
+            self.run(record, &event, scratch, out);
+            outcome.audit.extend(event.audit.iter().map(|text| AuditRecord {
+                host: bounded(&event.host),
+                text: text.clone().into_owned(),
+                row: AuditRow::of(record, &ORIGIN_RESOURCES),
+            }));
             outcome.recognised |= event.class.is_some();
             outcome.fault = outcome.fault.take().or(event.fault);
         });
         outcome
+    }
+
+    /// Appends the detections of an event that was put together from audit records.
+    pub fn detect_audit(&self, audit: &AuditEvent, scratch: &mut Scratch, out: &mut Vec<Detection>) {
+        if let Some(event) = self.taxonomy.audit_event(audit) {
+            self.run(&audit.row.record(), &event, scratch, out);
+        }
+    }
+
+    fn run(
+        &self,
+        record: &LogRecord<'_>,
+        event: &Event<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Detection>,
+    ) {
+        let hits = self.engine.run(event, scratch).to_vec();
+        if hits.is_empty() {
+            return;
+        }
+        let origin = origin(record, event);
+        for hit in hits {
+            let fields = self.engine.evidence(event, scratch, hit);
+            out.push(detection(&self.engine.rules()[hit.rule], fields, &origin, event));
+        }
     }
 }
 
@@ -131,6 +156,10 @@ const SRC_IP_FIELDS: [&str; 20] = [
     "actor_ip",
     "src_host",
 ];
+
+/// Resource attributes of which [`Origin`] tells.
+const ORIGIN_RESOURCES: [&str; 5] =
+    ["service.name", "k8s.namespace.name", "k8s.pod.name", "k8s.container.name", "container.name"];
 
 fn origin(record: &LogRecord<'_>, event: &Event<'_>) -> Origin {
     let first = |names: &[&str]| {

@@ -8,7 +8,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use otel_log_ai_core::alert::Detection;
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::engine::Scratch;
-use otel_log_ai_core::otel::Taxonomy;
+use otel_log_ai_core::otel::{Assembler, AuditEvent, AuditRecord, Taxonomy};
 use otel_log_ai_core::rule::Status;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -93,6 +93,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut scan = Scan {
         detector: &detector,
         scratches: (0..threads.max(1)).map(|_| Scratch::default()).collect(),
+        assembler: Assembler::default(),
         totals: Totals::default(),
         progress: progress(&files),
         out: Sink::new(args.output),
@@ -101,6 +102,7 @@ pub fn run(args: &Args) -> Result<()> {
     for path in if files.is_empty() { &from_stdin } else { files.as_slice() } {
         scan.file(path)?;
     }
+    scan.audit_rest()?;
     scan.progress.finish_and_clear();
     scan.out.finish()?;
     let totals = scan.totals;
@@ -128,6 +130,9 @@ struct Scan<'d> {
     detector: &'d Detector,
     /// One per thread.
     scratches: Vec<Scratch>,
+    /// Puts audit records together. Input has no clock: what is not whole waits to the end, or until
+    /// too much is waiting.
+    assembler: Assembler,
     totals: Totals,
     progress: ProgressBar,
     out: Sink,
@@ -152,9 +157,14 @@ struct Found {
     /// Line within the chunk, and what is wrong with it.
     bad: Vec<(usize, String)>,
     faults: Vec<(usize, String)>,
+    /// Line within the chunk, and the audit record.
+    audit: Vec<(usize, AuditRecord)>,
     records: u64,
     unrecognised: u64,
 }
+
+/// Under these names a waiting audit record remembers where in the input it stood.
+const PLACE: [&str; 2] = ["input.file", "input.line"];
 
 impl Scan<'_> {
     fn file(&mut self, path: &PathBuf) -> Result<()> {
@@ -204,8 +214,37 @@ impl Scan<'_> {
             for (line, detection) in &found.detections {
                 self.out.detection(file, number(*line), detection)?;
             }
+            for (line, mut record) in found.audit {
+                let place = [file.to_owned(), number(line).to_string()];
+                record.row.resources.extend(PLACE.map(str::to_owned).into_iter().zip(place));
+                self.assembler.add(record, 0);
+            }
         }
         self.totals.lines += lines.len() as u64;
+        let whole = self.assembler.due(0);
+        self.audit(&whole)
+    }
+
+    /// The audit events that are not whole at the end of the input.
+    fn audit_rest(&mut self) -> Result<()> {
+        let rest = self.assembler.flush();
+        self.audit(&rest)
+    }
+
+    /// Evaluates audit events that were put together; they are said to stand where their system call
+    /// stood.
+    fn audit(&mut self, events: &[AuditEvent]) -> Result<()> {
+        let mut detections = vec![];
+        for audit in events {
+            self.detector.detect_audit(audit, &mut self.scratches[0], &mut detections);
+            let place = |name: &str| audit.row.resources.iter().find(|(n, _)| n == name).map(|(_, v)| v);
+            let file = place(PLACE[0]).map_or("", String::as_str);
+            let line = place(PLACE[1]).and_then(|line| line.parse().ok()).unwrap_or(0);
+            self.totals.detections += detections.len() as u64;
+            for detection in detections.drain(..) {
+                self.out.detection(file, line, &detection)?;
+            }
+        }
         Ok(())
     }
 }
@@ -230,6 +269,7 @@ fn evaluate(detector: &Detector, lines: &[Vec<u8>], scratch: &mut Scratch) -> Fo
                     found.records += 1;
                     found.unrecognised += u64::from(!outcome.recognised);
                     found.faults.extend(outcome.fault.map(|fault| (number, fault)));
+                    found.audit.extend(outcome.audit.into_iter().map(|record| (number, record)));
                     found.detections.extend(detections.drain(..).map(|detection| (number, detection)));
                 }
             }

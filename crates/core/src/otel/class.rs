@@ -36,6 +36,9 @@ pub(super) struct Found<'a> {
 pub(super) enum Format {
     /// One auditd record.
     Audit,
+    /// An event put together from auditd's records.
+    #[serde(rename = "audit_event")]
+    AuditEvent,
     /// A line with a syslog header, syslog attributes, or a journald entry.
     Syslog,
     /// A line of a web server's access log.

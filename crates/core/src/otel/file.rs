@@ -80,6 +80,9 @@ struct SourceEntry {
     class: String,
     when: When,
     views: Vec<ViewEntry>,
+    /// Whether other events have told the same.
+    #[serde(default)]
+    repeat: bool,
     /// For all views.
     #[serde(default)]
     fields: Fields,
@@ -115,6 +118,7 @@ pub(super) fn read(path: &str, text: &str, taxonomy: &mut Taxonomy) -> Result<()
         let views = entry.views.into_iter().map(|view| View {
             logsource: LogSource { product: view.product, category: view.category, service: view.service },
             fields: merged(&entry.fields, &view.fields),
+            is_repeat: entry.repeat,
         });
         let class = Class { name: entry.class, views: views.collect() };
         let class = taxonomy.add(class, entry.derive);
@@ -142,6 +146,7 @@ fn add_channels(path: &str, section: ChannelSection, taxonomy: &mut Taxonomy) ->
             service: service.map(str::to_owned),
         },
         fields,
+        is_repeat: false,
     };
     if section.other_channels {
         let view = product(None, None, section.fields.clone());
@@ -242,6 +247,7 @@ fn slot(
                     service: None,
                 },
                 fields: merged(&section.fields, &entry.fields),
+                is_repeat: false,
             });
             derive.extend(entry.derive.iter().filter(|d| !derive.contains(d)).cloned().collect::<Vec<_>>());
         }

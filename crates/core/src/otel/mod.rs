@@ -7,6 +7,10 @@ mod event;
 pub use event::{ClassId, Event, FieldName};
 mod taxonomy;
 pub use taxonomy::{Class, Taxonomy, View, normal_name};
+mod audit_event;
+pub use audit_event::{
+    Assembler, AssemblerCounts, AssemblerSettings, AuditChanges, AuditEvent, AuditRecord, AuditRow, Process,
+};
 
 mod auditd;
 mod class;
@@ -17,6 +21,7 @@ mod form;
 mod journald;
 mod json;
 mod line;
+mod peer;
 mod recognise;
 mod reshape;
 mod split;

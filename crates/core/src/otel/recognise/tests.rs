@@ -172,7 +172,7 @@ fn programs_have_their_services() {
         row(pam, &[], &[]),
         "linux/sshd",
         "h",
-        &["pam_message=authentication failure", "pam_rhost=1.2.3.4", "pam_user=root"],
+        &["pam_message=authentication failure", "src_ip=1.2.3.4", "user=root"],
     );
 }
 
@@ -387,7 +387,9 @@ fn what_is_computed_is_what_views_ask_for() {
                 | Derive::Set { into, .. }
                 | Derive::Default { into, .. }
                 | Derive::Pairs { into, .. } => into,
-                Derive::Json { .. } | Derive::Rename(_) | Derive::Capture { .. } => continue,
+                Derive::Json { .. } | Derive::Rename(_) | Derive::Capture { .. } | Derive::Peer { .. } => {
+                    continue;
+                }
             };
             let is_source = |other: &Derive| other != step && format!("{other:?}").contains(into.as_str());
             assert!(
