@@ -1,8 +1,10 @@
 //! `cargo xtask`: the project's chores, in Rust so that they run wherever the project builds.
 
+mod bench;
 mod corpora;
 mod demo;
 mod estate;
+mod fuzz;
 mod test;
 
 use std::path::PathBuf;
@@ -24,6 +26,8 @@ enum Task {
     /// Run everything that CI runs: format, lints, documentation, tests
     Test,
     Estate(estate::Arguments),
+    Fuzz(fuzz::Arguments),
+    Bench(bench::Arguments),
     /// Corpora of real events, for measuring
     #[command(subcommand)]
     Corpora(Corpora),
@@ -39,6 +43,8 @@ fn main() -> Result<ExitCode> {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test => test::run(),
         Task::Estate(arguments) => estate::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Task::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
+        Task::Fuzz(arguments) => fuzz::run(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Corpora(Corpora::Rows(arguments)) => corpora::rows(&arguments).map(|()| ExitCode::SUCCESS),
     }
 }

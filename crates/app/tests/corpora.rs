@@ -4,18 +4,17 @@
 
 mod common;
 
-use common::{corpus, corpus_rows, lines, otel_log_ai, scan, sigmahq};
+use common::{corpus, corpus_rows, otel_log_ai, scan, sigmahq, truth};
 use otel_log_ai_testkit::windows::Shape;
 use serde_json::Value;
-use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 
 const SHAPES: [Shape; 4] = [Shape::B, Shape::C, Shape::D, Shape::Xml];
 
-/// Rules that we hold to be right where the truth table, made of engines that do not map these
-/// fields of Security 4688 and 4624, has no match.
-const ARGUED: [(&str, &str); 4] = [
+/// Rules that we hold to be right where the truth table has no match: it is made of engines that do
+/// not map these fields of Security 4688 and 4624, nor feed a category from a second log.
+const ARGUED: [(&str, &str); 9] = [
     ("d2b7a134-9c3e-4f8a-b56d-e0c1f8a29b47", "4688 tells both users: creator (ParentUser) and target (User)"),
     ("d21374ff-f574-44a7-9998-4a8c8bf33d7d", "4688 tells LogonId (SubjectLogonId), which the rule requires"),
     (
@@ -23,6 +22,11 @@ const ARGUED: [(&str, &str); 4] = [
         "4688 tells IntegrityLevel (MandatoryLabel), as the rule expects",
     ),
     ("8eef149c-bd26-49f2-9e5a-9b00e3af499b", "LogonProcessName is `NtLmSsp ` with a trailing blank"),
+    ("ed74fe75-7594-4b4b-ae38-e38e3fd2eb23", "5156 tells the connection of a recorded RDP tunnel"),
+    ("a1dfd976-4852-41d4-9507-dc6590a3ccd0", "4663 tells the file access of a recorded credential stealer"),
+    ("91cb43db-302a-47e3-b3c8-7ede481e27bf", "4663 tells the file access of a recorded credential stealer"),
+    ("c5f37810-a85f-4186-81e9-33f23abb4141", "4663 tells the file access of a recorded credential stealer"),
+    ("fe21810c-2a8c-478f-8dd3-5a287fb2a0e0", "WMI-Activity 5861 prints the script of the consumer"),
 ];
 
 /// The corpus's events as a file of SigNoz rows.
@@ -34,26 +38,6 @@ fn rows(events: &Path, shape: Shape) -> tempfile::NamedTempFile {
             .expect("a row is written");
     }
     file
-}
-
-/// `(rule, event)` pairs.
-type Pairs = BTreeSet<(String, String)>;
-
-/// Of a truth table: those that must match, and those that may.
-fn truth(path: &Path) -> (Pairs, Pairs) {
-    let (mut must, mut may) = (BTreeSet::new(), BTreeSet::new());
-    for line in lines(path) {
-        let numbers = match &line["n"] {
-            Value::Array(list) => list.clone(),
-            one => vec![one.clone()],
-        };
-        for n in numbers {
-            let record = format!("{}#{n}", line["source_file"].as_str().unwrap_or_default());
-            let set = if line["verdict"] == "match" { &mut must } else { &mut may };
-            set.insert((line["rule_id"].as_str().unwrap_or_default().to_owned(), record));
-        }
-    }
-    (must, may)
 }
 
 fn agree(set: &str, shapes: &[Shape]) {

@@ -36,6 +36,11 @@ impl Detector {
         self.engine.rules()
     }
 
+    /// The mapping.
+    pub fn taxonomy(&self) -> &Taxonomy {
+        &self.taxonomy
+    }
+
     /// The compiled rules with their programs.
     pub fn engine(&self) -> &Engine {
         &self.engine
@@ -99,7 +104,7 @@ fn detection(
 }
 
 /// Native field names that say who acted, the likelier first.
-const USER_FIELDS: [&str; 9] = [
+const USER_FIELDS: [&str; 27] = [
     "User",
     "SubjectUserName",
     "TargetUserName",
@@ -109,9 +114,27 @@ const USER_FIELDS: [&str; 9] = [
     "cs-username",
     "userIdentity.userName",
     "acct",
+    "ecs.user",
+    "user.name",
+    "process.user.name",
+    "user.username",
+    "userIdentity.arn",
+    "properties.initiatedBy.user.userPrincipalName",
+    "initiatedBy.user.userPrincipalName",
+    "properties.userPrincipalName",
+    "userPrincipalName",
+    "protoPayload.authenticationInfo.principalEmail",
+    "UserId",
+    "actor.alternateId",
+    "actor.email",
+    "actor_user_name",
+    "actor",
+    "caller",
+    "user.email",
+    "columns.username",
 ];
 /// Native field names that say from where.
-const SRC_IP_FIELDS: [&str; 9] = [
+const SRC_IP_FIELDS: [&str; 20] = [
     "IpAddress",
     "SourceIp",
     "c-ip",
@@ -121,6 +144,17 @@ const SRC_IP_FIELDS: [&str; 9] = [
     "sourceIPAddress",
     "addr",
     "rhost",
+    "source.ip",
+    "callerIpAddress",
+    "properties.ipAddress",
+    "ipAddress",
+    "protoPayload.requestMetadata.callerIp",
+    "client.ipAddress",
+    "sourceIPs",
+    "ClientIP",
+    "ipaddr",
+    "actor_ip",
+    "src_host",
 ];
 
 /// Resource attributes of which [`Origin`] tells.

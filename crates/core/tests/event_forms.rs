@@ -36,8 +36,8 @@ fn all(value: &Json) -> Vec<String> {
 }
 
 fn source(line: &str) -> Source {
-    let line: Json = serde_json::from_str(line).expect("a line of the corpus is JSON");
-    let event = &line["Event"];
+    let document: Json = serde_json::from_str(line).expect("a line of the corpus is JSON");
+    let event = &document["Event"];
     let fields = |section: &Json| -> Vec<(String, Vec<String>)> {
         let section = section.as_object().cloned().unwrap_or_default();
         let fields = section.into_iter().filter(|(name, _)| name != "#attributes" && name != "Binary");
@@ -84,6 +84,14 @@ impl Source {
             body["user_data"] = user_data;
         }
         body.to_string()
+    }
+
+    /// Before v0.76: a list of values. `None` for events whose names are not known by position.
+    fn shape_a(&self) -> Option<String> {
+        let is_known = ["Security", "Microsoft-Windows-Sysmon/Operational"].contains(&&*self.part("Channel"));
+        let is_named = !self.data.is_empty() && self.data.iter().all(|(name, _)| !name.is_empty());
+        let values = self.data.iter().map(|(_, value)| json!(value)).collect();
+        (is_known && is_named).then(|| self.body(Json::Array(values), None))
     }
 
     /// v0.89 to v0.147: a list of single-key objects.
@@ -169,6 +177,7 @@ fn real_events_are_equal_in_all_forms() {
             let mut forms = vec![html_escaped(&source.shape_c()), source.xml()];
             if !source.repeats_a_name() {
                 forms.push(html_escaped(&source.shape_d()));
+                forms.extend(source.shape_a());
             }
             for body in &forms {
                 let seen = seen(&taxonomy, body);

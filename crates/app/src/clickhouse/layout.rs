@@ -12,6 +12,9 @@ use std::collections::BTreeMap;
 /// true length is known and the cut is counted. Sigma patterns look at the start of a record in
 /// practice, and SigNoz's own limit for one log is of the same size.
 pub const BODY_BYTES_MAX: u64 = 1 << 20;
+/// Longest body read that is a list of events, bytes: a CloudTrail file is one row, and every record
+/// in it counts. OTLP receivers take messages of 4 MiB unless told otherwise.
+const LIST_BYTES_MAX: u64 = 16 << 20;
 
 /// Who made the table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -187,7 +190,10 @@ impl Layout {
             format!("toString({})", self.or(severity, "''")),
             format!("toUInt8(if({number} BETWEEN 0 AND 24, {number}, 0))"),
             format!("toUInt64(length({body}))"),
-            format!("substring({body}, 1, {BODY_BYTES_MAX})"),
+            format!(
+                "substring({body}, 1, if(startsWith({body}, '{{\"Records\"') OR startsWith({body}, '{{\"records\"') \
+                 OR startsWith({body}, '['), {LIST_BYTES_MAX}, {BODY_BYTES_MAX}))"
+            ),
             self.map(["attributes_string", "LogAttributes"], "String"),
             self.map(["attributes_number", ""], "Float64"),
             self.map(["attributes_bool", ""], "Bool"),

@@ -65,6 +65,26 @@ pub fn corpus_rows(events: &Path, shape: Shape) -> impl Iterator<Item = LogRow> 
     })
 }
 
+/// `(rule, event)` pairs.
+pub type Pairs = BTreeSet<(String, String)>;
+
+/// Of a truth table: those that must match, and those that may.
+pub fn truth(path: &Path) -> (Pairs, Pairs) {
+    let (mut must, mut may) = (BTreeSet::new(), BTreeSet::new());
+    for line in lines(path) {
+        let numbers = match &line["n"] {
+            Value::Array(list) => list.clone(),
+            one => vec![one.clone()],
+        };
+        for n in numbers {
+            let record = format!("{}#{n}", line["source_file"].as_str().unwrap_or_default());
+            let set = if line["verdict"] == "match" { &mut must } else { &mut may };
+            set.insert((line["rule_id"].as_str().unwrap_or_default().to_owned(), record));
+        }
+    }
+    (must, may)
+}
+
 /// SigmaHQ's tree, unpacked below `into`: the folders of rules that are meant to be used.
 pub fn sigmahq(into: &Path) -> Option<Vec<PathBuf>> {
     let archive = corpus("sigma-rules/sigmahq-rules-8eaafff1.tar.gz")?;

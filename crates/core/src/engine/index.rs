@@ -1,12 +1,13 @@
 //! Finds which of many texts a value equals, begins with, ends with or contains, in one pass.
 //!
 //! Every literal is filed under a few of its bytes: a whole value under its hash, a prefix under its
-//! first and a suffix under its last four bytes, a substring under the four bytes in it that are
-//! rarest among all literals. A bitmap says for most positions of a value that nothing is filed
-//! there. What is found is verified, so the index has neither false nor missed hits for plain
-//! literals; for a [`Glob`] it finds one literal that the pattern needs, and the rest is verified.
+//! first and a suffix under its last bytes, a substring under the four bytes in it that are rarest
+//! among all literals ([`super::grams`]). What is found is verified, so the index has neither false
+//! nor missed hits for plain literals; for a [`Glob`] it finds one literal that the pattern needs, and
+//! the rest is verified.
 
 use super::glob::Glob;
+use super::grams::Grams;
 use crate::rule::{Part, Pattern};
 use crate::value::fold;
 use foldhash::fast::FixedState;
@@ -18,16 +19,16 @@ type Map<K, V> = HashMap<K, V, FixedState>;
 #[derive(Debug, Default)]
 pub struct Index {
     exact: Map<Box<str>, Vec<Entry>>,
-    /// Length of the longest key of `exact`.
-    exact_len_max: usize,
+    /// Bit *i* is set if a key of `exact` has *i* bytes; the last bit stands for all longer ones.
+    exact_lengths: u64,
     prefix: Ends,
     suffix: Ends,
-    grams: [Grams; 4],
+    grams: Grams,
 }
 
 /// Who wants to know of a literal.
 #[derive(Debug, Clone, Copy)]
-struct Entry {
+pub(super) struct Entry {
     pred: u32,
     /// Index into the caller's globs: holds only if that matches too.
     verify: Option<u32>,
@@ -61,7 +62,7 @@ impl Builder {
         match shape {
             Shape::Exact(text) => {
                 let text = fold(text);
-                self.index.exact_len_max = self.index.exact_len_max.max(text.len());
+                self.index.exact_lengths |= length_bit(text.len());
                 self.index.exact.entry(text.into()).or_default().push(entry);
             }
             Shape::Prefix(text) => self.index.prefix.add(fold(text), entry, true),
@@ -78,12 +79,7 @@ impl Builder {
 
     /// The index and the globs that its entries verify with.
     pub fn build(mut self) -> (Index, Vec<Glob>) {
-        for width in 1..=4 {
-            let chosen = |len: usize| len.min(4) == width;
-            let literals: Vec<_> =
-                self.contains.iter().filter(|(text, _)| chosen(text.len())).cloned().collect();
-            self.index.grams[width - 1] = Grams::new(width, literals);
-        }
+        self.index.grams = Grams::new(self.contains);
         (self.index, self.globs)
     }
 }
@@ -110,10 +106,7 @@ fn shape(pattern: &Pattern) -> Option<(Shape<'_>, bool)> {
 impl Index {
     /// Whether nothing is filed.
     pub fn is_empty(&self) -> bool {
-        self.exact.is_empty()
-            && self.prefix.is_empty()
-            && self.suffix.is_empty()
-            && self.grams.iter().all(|g| g.literals.is_empty())
+        self.exact.is_empty() && self.prefix.is_empty() && self.suffix.is_empty() && self.grams.is_empty()
     }
 
     /// Calls `hit` with every predicate that `value` (folded) fulfils; `raw` is the same value
@@ -130,16 +123,14 @@ impl Index {
                 hit(entry.pred);
             }
         };
-        if value.len() <= self.exact_len_max
+        if self.exact_lengths & length_bit(value.len()) != 0
             && let Some(entries) = self.exact.get(value)
         {
             entries.iter().for_each(&mut tell);
         }
         self.prefix.scan(value.as_bytes(), true, &mut tell);
         self.suffix.scan(value.as_bytes(), false, &mut tell);
-        for grams in &self.grams {
-            grams.scan(value.as_bytes(), &mut tell);
-        }
+        self.grams.scan(value.as_bytes(), &mut tell);
     }
 }
 
@@ -168,23 +159,32 @@ impl Tried {
     }
 }
 
-/// Literals that stand at one end of the value, by their outermost four bytes.
+/// The bit of a length in [`Index::exact_lengths`].
+fn length_bit(length: usize) -> u64 {
+    1 << length.min(63)
+}
+
+/// Literals that stand at one end of the value, by their outermost bytes: eight, for all paths of
+/// programs end with the same four, else four.
 #[derive(Debug, Default)]
 struct Ends {
+    by_eight: Map<u64, Vec<(Box<str>, Entry)>>,
     by_four: Map<u32, Vec<(Box<str>, Entry)>>,
     short: Vec<(Box<str>, Entry)>,
 }
 
 impl Ends {
     fn add(&mut self, text: String, entry: Entry, start: bool) {
-        match outermost(text.as_bytes(), start) {
-            Some(key) => self.by_four.entry(key).or_default().push((text.into(), entry)),
-            None => self.short.push((text.into(), entry)),
-        }
+        let filed = match (eight(text.as_bytes(), start), four(text.as_bytes(), start)) {
+            (Some(key), _) => self.by_eight.entry(key).or_default(),
+            (None, Some(key)) => self.by_four.entry(key).or_default(),
+            (None, None) => &mut self.short,
+        };
+        filed.push((text.into(), entry));
     }
 
     fn is_empty(&self) -> bool {
-        self.by_four.is_empty() && self.short.is_empty()
+        self.by_eight.is_empty() && self.by_four.is_empty() && self.short.is_empty()
     }
 
     fn scan(&self, value: &[u8], start: bool, tell: &mut impl FnMut(&Entry)) {
@@ -192,127 +192,35 @@ impl Ends {
             true => value.starts_with(text.as_bytes()),
             false => value.ends_with(text.as_bytes()),
         };
-        let filed = outermost(value, start).and_then(|key| self.by_four.get(&key));
-        for (text, entry) in filed.into_iter().flatten().chain(&self.short) {
-            if stands(text) {
-                tell(entry);
+        let mut try_all = |filed: &[(Box<str>, Entry)]| {
+            for (text, entry) in filed {
+                if stands(text) {
+                    tell(entry);
+                }
             }
-        }
-    }
-}
-
-fn outermost(text: &[u8], start: bool) -> Option<u32> {
-    let four = if start { text.first_chunk::<4>() } else { text.last_chunk::<4>() };
-    four.map(|bytes| u32::from_le_bytes(*bytes))
-}
-
-/// Literals to be found anywhere, by `width` neighbouring bytes of theirs.
-#[derive(Debug, Default)]
-struct Grams {
-    width: usize,
-    /// One bit for each hash of a gram under which something is filed.
-    filter: Vec<u64>,
-    shift: u32,
-    filed: Map<u32, Vec<Filed>>,
-    literals: Vec<Box<str>>,
-}
-
-#[derive(Debug)]
-struct Filed {
-    literal: u32,
-    /// Where in the literal the gram stands.
-    offset: u32,
-    entries: Vec<Entry>,
-}
-
-impl Grams {
-    fn new(width: usize, literals: Vec<(String, Entry)>) -> Grams {
-        if literals.is_empty() {
-            return Grams::default();
-        }
-        let mut by_text: Map<String, Vec<Entry>> = Map::default();
-        for (text, entry) in literals {
-            by_text.entry(text).or_default().push(entry);
-        }
-        let mut sorted: Vec<_> = by_text.into_iter().collect();
-        sorted.sort_by(|a, b| a.0.cmp(&b.0));
-        let mut common: Map<u32, u32> = Map::default();
-        for (text, _) in &sorted {
-            for gram in text.as_bytes().windows(width) {
-                *common.entry(key(gram)).or_default() += 1;
-            }
-        }
-        let bits = (sorted.len() * 32).next_power_of_two().clamp(1 << 10, 1 << 18);
-        let mut grams = Grams {
-            width,
-            filter: vec![0; bits / 64],
-            shift: 32 - bits.trailing_zeros(),
-            ..Default::default()
         };
-        for (text, entries) in sorted {
-            let windows = text.as_bytes().windows(width).enumerate();
-            let rarest = windows.min_by_key(|(_, gram)| {
-                (
-                    common.get(&key(gram)).copied().unwrap_or(0) * 16
-                        + gram.iter().map(|b| commonness(*b)).sum::<u32>(),
-                    key(gram),
-                )
-            });
-            let Some((offset, gram)) = rarest else { continue };
-            let gram = key(gram);
-            let slot = grams.slot(gram);
-            grams.filter[slot / 64] |= 1 << (slot % 64);
-            let literal = grams.literals.len() as u32;
-            grams.filed.entry(gram).or_default().push(Filed { literal, offset: offset as u32, entries });
-            grams.literals.push(text.into());
+        if !self.by_eight.is_empty()
+            && let Some(filed) = eight(value, start).and_then(|key| self.by_eight.get(&key))
+        {
+            try_all(filed);
         }
-        grams
-    }
-
-    fn slot(&self, gram: u32) -> usize {
-        (gram.wrapping_mul(0x9e37_79b1) >> self.shift) as usize
-    }
-
-    fn scan(&self, value: &[u8], tell: &mut impl FnMut(&Entry)) {
-        if self.literals.is_empty() || value.len() < self.width {
-            return;
+        if !self.by_four.is_empty()
+            && let Some(filed) = four(value, start).and_then(|key| self.by_four.get(&key))
+        {
+            try_all(filed);
         }
-        for at in 0..=value.len() - self.width {
-            let gram = match value.get(at..at + 4).and_then(|b| b.first_chunk::<4>()) {
-                Some(four) => u32::from_le_bytes(*four) & (u32::MAX >> (32 - 8 * self.width)),
-                None => key(&value[at..at + self.width]),
-            };
-            let slot = self.slot(gram);
-            if self.filter[slot / 64] >> (slot % 64) & 1 == 1 {
-                self.verify(gram, value, at, tell);
-            }
-        }
-    }
-
-    #[cold]
-    fn verify(&self, gram: u32, value: &[u8], at: usize, tell: &mut impl FnMut(&Entry)) {
-        for filed in self.filed.get(&gram).into_iter().flatten() {
-            let Some(start) = at.checked_sub(filed.offset as usize) else { continue };
-            if value[start..].starts_with(self.literals[filed.literal as usize].as_bytes()) {
-                filed.entries.iter().for_each(&mut *tell);
-            }
-        }
+        try_all(&self.short);
     }
 }
 
-fn key(gram: &[u8]) -> u32 {
-    gram.iter().rev().fold(0, |key, byte| key << 8 | u32::from(*byte))
+fn four(text: &[u8], start: bool) -> Option<u32> {
+    let bytes = if start { text.first_chunk() } else { text.last_chunk() };
+    bytes.map(|bytes| u32::from_le_bytes(*bytes))
 }
 
-/// How often a byte stands in command lines, paths and log lines; a rough order, measured by eye.
-fn commonness(byte: u8) -> u32 {
-    match byte {
-        b' ' | b'e' | b'\\' | b's' | b't' | b'i' | b'o' | b'n' => 8,
-        b'a' | b'r' | b'c' | b'.' | b'd' | b'm' | b'l' | b'0' | b'1' => 6,
-        b'w' | b'p' | b'u' | b'h' | b'x' | b'2' | b'-' | b'/' | b':' => 4,
-        b'3'..=b'9' | b'f' | b'g' | b'b' | b'y' | b'v' | b'k' | b'"' | b'=' => 3,
-        _ => 1,
-    }
+fn eight(text: &[u8], start: bool) -> Option<u64> {
+    let bytes = if start { text.first_chunk() } else { text.last_chunk() };
+    bytes.map(|bytes| u64::from_le_bytes(*bytes))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@
 mod compile;
 mod evidence;
 mod glob;
+mod grams;
 mod index;
 mod literals;
 mod program;

@@ -2,6 +2,7 @@
 
 use super::event::{ClassId, Event};
 use super::record::LogRecord;
+use crate::value::Value;
 use foldhash::fast::FixedState;
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -10,6 +11,13 @@ use std::collections::{BTreeMap, HashMap};
 #[derive(Debug, Default, Clone, PartialEq)]
 pub(super) struct Found<'a> {
     pub format: Format,
+    /// Name of the line's form, where one of [`super::form`] took it; else empty.
+    pub form: &'static str,
+    /// Where the message begins in the event's last text, behind a syslog header.
+    pub message: usize,
+    /// Whether the message of a syslog line or journal entry is a JSON document, whose fields were
+    /// read.
+    pub is_document: bool,
     /// Program that wrote the line (`sshd`), as syslog or journald names it; else the container or
     /// service.
     pub program: Cow<'a, str>,
@@ -35,6 +43,8 @@ pub(super) enum Format {
     Syslog,
     /// A line of a web server's access log.
     Access,
+    /// Any other line whose form tells what it is: see [`When::form`].
+    Form,
     /// A JSON document, or attributes without a body.
     Json,
     /// Any other text.
@@ -49,14 +59,20 @@ pub(super) enum Format {
 pub(super) struct When {
     /// See [`Format`].
     pub format: Vec<Format>,
+    /// Names of forms, see [`super::form`].
+    pub form: Vec<String>,
     /// Program names.
     pub program: Vec<String>,
     /// Base name or path of the log file.
     pub file: Vec<String>,
     /// Syslog facilities by number.
     pub facility: Vec<u8>,
+    /// Texts of the event: its line or message.
+    pub text: Vec<String>,
     /// Fields of the event.
     pub field: BTreeMap<String, Vec<String>>,
+    /// Names of fields, of which one must be there.
+    pub one_of: Vec<String>,
     /// Text attributes of the record.
     pub attribute: BTreeMap<String, Vec<String>>,
     /// Resource attributes.
@@ -67,21 +83,28 @@ impl When {
     /// Whether everything holds for this record.
     pub fn holds(&self, found: &Found<'_>, record: &LogRecord<'_>, event: &Event<'_>) -> bool {
         (self.format.is_empty() || self.format.contains(&found.format))
+            && (self.form.is_empty() || any(&self.form, found.form))
             && (self.program.is_empty() || any(&self.program, &found.program))
             && (self.file.is_empty() || any(&self.file, &found.file) || any(&self.file, &found.path))
             && (self.facility.is_empty() || found.facility.is_some_and(|f| self.facility.contains(&f)))
             && fields_hold(&self.field, event)
+            && (self.one_of.is_empty() || self.one_of.iter().any(|name| has_field(event, name)))
+            && (self.text.is_empty() || event.texts.iter().any(|text| any(&self.text, text)))
             && texts_hold(&self.attribute, |name| record.attribute(name))
             && texts_hold(&self.resource, |name| record.resource(name))
     }
 }
 
 /// Whether each named field has one of the wanted values.
-fn fields_hold(wanted: &BTreeMap<String, Vec<String>>, event: &Event<'_>) -> bool {
+pub(super) fn fields_hold(wanted: &BTreeMap<String, Vec<String>>, event: &Event<'_>) -> bool {
     wanted.iter().all(|(name, values)| {
         let of_name = event.fields.iter().filter(|(field, _)| field.eq_ignore_ascii_case(name));
         of_name.into_iter().any(|(_, value)| value.text().is_some_and(|text| any(values, &text)))
     })
+}
+
+fn has_field(event: &Event<'_>, name: &str) -> bool {
+    event.fields.iter().any(|(field, value)| field.eq_ignore_ascii_case(name) && *value != Value::Null)
 }
 
 fn texts_hold<'r>(wanted: &BTreeMap<String, Vec<String>>, get: impl Fn(&str) -> Option<&'r str>) -> bool {
@@ -107,7 +130,10 @@ fn fits(pattern: &str, text: &str) -> bool {
         (false, true) => starts(),
         (true, false) => ends(),
         (true, true) => {
-            pattern.is_empty() || text.windows(pattern.len()).any(|part| part.eq_ignore_ascii_case(pattern))
+            let Some(first) = pattern.first() else { return true };
+            let starts = memchr::memchr2_iter(first.to_ascii_lowercase(), first.to_ascii_uppercase(), text);
+            let here = |at: usize| text.get(at..at + pattern.len());
+            { starts }.filter_map(here).any(|part| part.eq_ignore_ascii_case(pattern))
         }
     }
 }
@@ -117,6 +143,58 @@ fn fits(pattern: &str, text: &str) -> bool {
 pub(super) struct Source {
     pub when: When,
     pub class: ClassId,
+    /// The fields that must be there, and those of which one must.
+    all: Vec<Bit>,
+    one_of: Vec<Bit>,
+}
+
+impl Source {
+    /// A source of `class`.
+    pub fn new(when: When, class: ClassId) -> Source {
+        let all = when.field.keys().map(|name| Bit::of(name)).collect();
+        let one_of = when.one_of.iter().map(|name| Bit::of(name)).collect();
+        Source { when, class, all, one_of }
+    }
+
+    /// Whether an event with fields of these names can be of this source at all.
+    pub fn may_hold(&self, names: &Names) -> bool {
+        self.all.iter().all(|bit| names.has(*bit))
+            && (self.one_of.is_empty() || self.one_of.iter().any(|bit| names.has(*bit)))
+    }
+}
+
+/// A field's name as one bit of [`Names`]; letter case does not count.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Bit(u16);
+
+impl Bit {
+    fn of(name: &str) -> Bit {
+        // FNV-1a, on letters of one case.
+        let fold = |hash: u64, byte: u8| (hash ^ u64::from(byte | 0x20)).wrapping_mul(0x0000_0100_0000_01b3);
+        let hash = name.bytes().fold(0xcbf2_9ce4_8422_2325, fold);
+        Bit((hash >> 48) as u16 % NAME_BITS)
+    }
+}
+
+const NAME_BITS: u16 = 2048;
+
+/// Which names an event's fields have, as far as a bit each tells: most of the many sources are
+/// ruled out by it without a look at the fields.
+pub(super) struct Names([u64; NAME_BITS as usize / 64]);
+
+impl Names {
+    pub fn of(event: &Event<'_>) -> Names {
+        let mut names = Names([0; NAME_BITS as usize / 64]);
+        for (name, _) in &event.fields {
+            let Bit(bit) = Bit::of(name);
+            names.0[usize::from(bit / 64)] |= 1 << (bit % 64);
+        }
+        names
+    }
+
+    fn has(&self, Bit(bit): Bit) -> bool {
+        self.0[usize::from(bit / 64)] & (1 << (bit % 64)) != 0
+    }
 }
 
 /// The keys are the taxonomy's own, so no sender can choose them to collide.
@@ -132,6 +210,9 @@ pub(super) struct Channels {
     /// By channel: the class of its events without a category.
     pub services: Vec<ClassId>,
     pub events: Table<(u16, u32), Slot>,
+    /// Folded channel name and event id → the names of its data, one list for each number of
+    /// values; for agents that send the values alone.
+    pub positions: Table<(String, u32), Vec<Vec<String>>>,
     /// Any other channel.
     pub other: Option<ClassId>,
 }
@@ -145,6 +226,12 @@ pub(super) struct Slot {
 }
 
 impl Channels {
+    /// The names of `count` values of an event's data, in their order.
+    pub fn positions(&self, channel: &str, event_id: u32, count: usize) -> Option<&[String]> {
+        let lists = self.positions.get(&(channel.to_ascii_lowercase(), event_id))?;
+        lists.iter().find(|names| names.len() == count).map(Vec::as_slice)
+    }
+
     /// The class of an event of this channel and event id.
     pub fn class(&self, channel: &str, provider: &str, event_id: u32, event: &Event<'_>) -> Option<ClassId> {
         let channel = match channel {

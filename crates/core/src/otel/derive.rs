@@ -3,7 +3,11 @@
 //! A closed set of operations, named in `taxonomy/*.yaml`. A computed field has a name that no
 //! log writes (`process_creation.User`), and a view of the taxonomy says which Sigma field it is.
 
+use super::class;
 use super::event::Event;
+use super::form;
+use super::record::LogRecord;
+use super::reshape;
 use crate::value::Value;
 use regex::Regex;
 use serde::Deserialize;
@@ -29,8 +33,11 @@ pub(super) enum Derive {
         from: String,
         /// Name of the new field; it holds both the value and its meaning.
         into: String,
-        /// Value → meaning.
+        /// Value → meaning; letter case does not count.
         table: BTreeMap<String, String>,
+        /// What any other value stands for.
+        #[serde(default)]
+        otherwise: Option<String>,
     },
     /// Sysmon's `MD5=…,SHA256=…,IMPHASH=…`, one field a hash, named `into.md5` and so on.
     Hashes(FromInto),
@@ -41,8 +48,27 @@ pub(super) enum Derive {
         /// Name of the new field.
         into: String,
     },
-    /// An object as one text, for rules that search a whole object. It is written flat:
-    /// `{"path.of.key":"value",…}`, cut at 64 KiB.
+    /// A kernel's path of a file (`\\device\\harddiskvolume3\\windows\\…`) as programs write it. Which letter
+    /// the volume has, no event tells; that it is the system's, `C:`, is the likeliest by far.
+    DosPath(FromInto),
+    /// The parts of a URL or request target: `into.url` as it is, `into.target` (path and query),
+    /// `into.path`, `into.query`, `into.host`, `into.extension`, as far as they are there.
+    Url {
+        /// Field with the URL, target or path.
+        from: String,
+        /// Field with the query, where the URL lacks it.
+        #[serde(default)]
+        query: Option<String>,
+        /// Field with the host, where the URL lacks it; `into.url` has it in front then.
+        #[serde(default)]
+        host: Option<String>,
+        /// Start of the new fields' names.
+        into: String,
+    },
+    /// W3C extended logging's `+` as the blank that it stands for.
+    Blanks(FromInto),
+    /// An object as one text, for rules that search a whole object: JSON as its writer would have
+    /// written it, but for the brackets of lists; cut at 64 KiB.
     Object(FromInto),
     /// Who and from where, as far as the line says so in words (see `peer`). Fields that are there
     /// already stay alone.
@@ -52,6 +78,64 @@ pub(super) enum Derive {
         /// Name of the field with the account.
         user: String,
     },
+    /// Each object of a list as one text of its own, without braces: `"name":"a","value":"b"`.
+    Elements(FromInto),
+    /// JSON text in a field, read as if it had stood there as JSON. Its own name stays.
+    Json {
+        /// Fields to read.
+        from: Vec<String>,
+    },
+    /// Fields under another name, with everything below them: what a receiver renamed gets the name
+    /// back that its source gives it.
+    Rename(BTreeMap<String, String>),
+    /// A list of names with values (`[{"Name":"a","Value":"b"}]`): one field `into.a` for each.
+    Pairs {
+        /// Fields with the names and the values; a value stands behind its name.
+        from: (String, String),
+        /// Beginning of the new fields' names.
+        into: String,
+    },
+    /// The values of the first of the fields that is there.
+    First {
+        /// Source fields.
+        from: Vec<String>,
+        /// Name of the new field.
+        into: String,
+    },
+    /// All values of the fields, in order, as one text. Nothing if the first field is missing.
+    Join {
+        /// Source fields.
+        from: Vec<String>,
+        /// Name of the new field.
+        into: String,
+        /// What stands between two values.
+        #[serde(default = "blank")]
+        with: String,
+        /// What stands before the first.
+        #[serde(default)]
+        prefix: String,
+    },
+    /// A fixed value where all conditions hold; without conditions, always.
+    Set {
+        /// Field → values, of which one must fit, as in a source's `when`.
+        #[serde(default)]
+        when: BTreeMap<String, Vec<String>>,
+        /// Name of the new field.
+        into: String,
+        /// Its value.
+        value: String,
+    },
+    /// A fixed value where there is neither this field nor any below it.
+    Default {
+        /// The field that may be missing.
+        from: String,
+        /// Name of the new field.
+        into: String,
+        /// Its value.
+        value: String,
+    },
+    /// An attribute of the record's resource.
+    Resource(FromInto),
     /// The named groups of a regular expression, each a new field of the group's name. A group
     /// name cannot hold a dot, so `__` stands for one.
     Capture {
@@ -90,17 +174,45 @@ impl<'de> Deserialize<'de> for Pattern {
     }
 }
 
-/// Adds the computed fields to `event`.
-pub(super) fn apply(derive: &[Derive], event: &mut Event<'_>) {
+fn blank() -> String {
+    " ".into()
+}
+
+/// Adds the computed fields to `event`, which was read from `record`.
+pub(super) fn apply(derive: &[Derive], record: &LogRecord<'_>, event: &mut Event<'_>) {
     for step in derive {
         match step {
             Derive::Decimal(step) => decimal(step, event),
             Derive::Account { from, into } => account(from, into, event),
-            Derive::Lookup { from, into, table } => lookup(from, into, table, event),
+            Derive::Lookup { from, into, table, otherwise } => {
+                lookup(from, into, table, otherwise.as_deref(), event);
+            }
             Derive::Hashes(step) => hashes(step, event),
             Derive::RegistryPath { from, into } => registry_path(from, into, event),
-            Derive::Object(step) => object(step, event),
             Derive::Peer { address, user } => peer(address, user, event),
+            Derive::DosPath(step) => dos_path(step, event),
+            Derive::Url { from, query, host, into } => {
+                url(from, [query.as_deref(), host.as_deref()], into, event)
+            }
+            Derive::Blanks(step) => blanks(step, event),
+            Derive::Object(step) => reshape::object(&step.from, &step.into, event),
+            Derive::Elements(step) => reshape::elements(&step.from, &step.into, event),
+            Derive::Json { from } => reshape::json(from, event),
+            Derive::Rename(table) => reshape::rename(table, event),
+            Derive::Pairs { from, into } => reshape::pairs(&from.0, &from.1, into, event),
+            Derive::Join { from, into, with, prefix } => reshape::join(from, into, with, prefix, event),
+            Derive::First { from, into } => reshape::first(from, into, event),
+            Derive::Set { when, into, value } => {
+                if class::fields_hold(when, event) {
+                    event.push(into.clone(), value.clone());
+                }
+            }
+            Derive::Default { from, into, value } => reshape::default(from, into, value, event),
+            Derive::Resource(FromInto { from, into }) => {
+                if let Some(value) = record.resource(from) {
+                    event.push(into.clone(), value.to_owned());
+                }
+            }
             Derive::Capture { from, pattern } => capture(from.as_deref(), &pattern.0, event),
         }
     }
@@ -139,10 +251,17 @@ fn account(from: &[(String, String)], into: &str, event: &mut Event<'_>) {
     }
 }
 
-fn lookup(from: &str, into: &str, table: &BTreeMap<String, String>, event: &mut Event<'_>) {
+fn lookup(
+    from: &str,
+    into: &str,
+    table: &BTreeMap<String, String>,
+    otherwise: Option<&str>,
+    event: &mut Event<'_>,
+) {
     let Some(value) = text(event, from).map(Cow::into_owned) else { return };
-    if let Some(meaning) = table.get(value.trim()) {
-        event.push(into.to_owned(), meaning.clone());
+    let known = table.iter().find(|(known, _)| known.eq_ignore_ascii_case(value.trim()));
+    if let Some(meaning) = known.map(|(_, meaning)| meaning.as_str()).or(otherwise) {
+        event.push(into.to_owned(), meaning.to_owned());
     }
     event.push(into.to_owned(), value);
 }
@@ -173,25 +292,48 @@ fn registry_path(from: &(String, String), into: &str, event: &mut Event<'_>) {
     event.push(into.to_owned(), path);
 }
 
-/// Longest text made of an object, bytes.
-const OBJECT_BYTES_MAX: usize = 64 << 10;
-
-fn object(step: &FromInto, event: &mut Event<'_>) {
-    let mut all = String::new();
-    for (name, value) in &event.fields {
-        let Some(key) = name.strip_prefix(step.from.as_str()).and_then(|rest| rest.strip_prefix('.')) else {
-            continue;
-        };
-        let value = value.text().unwrap_or(Cow::Borrowed("null"));
-        if all.len() + key.len() + value.len() > OBJECT_BYTES_MAX {
-            break;
-        }
-        all.push_str(if all.is_empty() { "{" } else { "," });
-        all.push_str(&format!("\"{key}\":\"{value}\""));
+fn dos_path(step: &FromInto, event: &mut Event<'_>) {
+    const VOLUME: &str = "\\device\\harddiskvolume";
+    let Some(path) = text(event, &step.from) else { return };
+    let start = path.get(..VOLUME.len()).filter(|start| start.eq_ignore_ascii_case(VOLUME));
+    let rest = start.and_then(|start| path[start.len()..].split_once('\\'));
+    if let Some((_, rest)) = rest.filter(|(number, _)| number.bytes().all(|b| b.is_ascii_digit())) {
+        let path = format!("C:\\{rest}");
+        event.push(step.into.clone(), path);
     }
-    if !all.is_empty() {
-        all.push('}');
-        event.push(step.into.clone(), all);
+}
+
+fn url(from: &str, besides: [Option<&str>; 2], into: &str, event: &mut Event<'_>) {
+    let told = |name: &str| text(event, name).filter(|text| !matches!(text.as_ref(), "" | "-"));
+    let Some(url) = told(from).map(Cow::into_owned) else { return };
+    let [query, host] = besides.map(|name| name.and_then(told));
+    let url = match query {
+        Some(query) if !url.contains('?') => format!("{url}?{}", query.trim_start_matches('?')),
+        _ => url,
+    };
+    let url = match host {
+        Some(host) if url.starts_with('/') => format!("{host}{url}"),
+        _ => url,
+    };
+    let parts = form::url::parse(&url);
+    for (name, part) in [
+        ("url", url.as_str()),
+        ("target", parts.target),
+        ("path", parts.path),
+        ("query", parts.query),
+        ("host", parts.host),
+        ("extension", parts.extension),
+    ] {
+        if !part.is_empty() {
+            event.push(format!("{into}.{name}"), part.to_owned());
+        }
+    }
+}
+
+fn blanks(step: &FromInto, event: &mut Event<'_>) {
+    if let Some(text) = text(event, &step.from).filter(|text| text.contains('+')) {
+        let text = text.replace('+', " ");
+        event.push(step.into.clone(), text);
     }
 }
 
@@ -241,7 +383,7 @@ mod tests {
             event.push(*name, *value);
         }
         event.texts.extend(fields.iter().filter(|(name, _)| *name == "text").map(|(_, v)| Cow::Borrowed(*v)));
-        apply(&derive, &mut event);
+        apply(&derive, &LogRecord::default(), &mut event);
         let new = event.fields.iter().skip(fields.len());
         new.map(|(name, value)| format!("{name}={}", value.text().unwrap_or_default())).collect()
     }
@@ -286,11 +428,39 @@ mod tests {
     }
 
     #[test]
-    fn an_object_is_one_text() {
-        let yaml = "[{object: {from: r, into: object.r}}]";
-        let fields = [("r.a", "1"), ("x", "2"), ("r.b.c", "Allow"), ("ra", "3")];
-        assert_eq!(derived(yaml, &fields), [r#"object.r={"a":"1","b.c":"Allow"}"#]);
-        assert!(derived(yaml, &[("r", "1")]).is_empty());
+    fn a_kernels_path_gets_the_systems_drive() {
+        let yaml = "[{dos_path: {from: A, into: x.A}}]";
+        let path = "\\device\\harddiskvolume3\\windows\\a.exe";
+        assert_eq!(derived(yaml, &[("A", path)]), ["x.A=C:\\windows\\a.exe"]);
+        for other in ["System", "\\device\\mup\\share\\a.exe", "\\device\\harddiskvolumeshadow\\a", "ü", ""]
+        {
+            assert!(derived(yaml, &[("A", other)]).is_empty(), "{other}");
+        }
+    }
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let yaml = "[{url: {from: u, query: q, into: w}}]";
+        let whole = [("u", "https://h:8443/a/b.php?x=1")];
+        assert_eq!(
+            derived(yaml, &whole),
+            [
+                "w.url=https://h:8443/a/b.php?x=1",
+                "w.target=/a/b.php?x=1",
+                "w.path=/a/b.php",
+                "w.query=x=1",
+                "w.host=h",
+                "w.extension=php"
+            ]
+        );
+        assert_eq!(
+            derived(yaml, &[("u", "/a"), ("q", "x=1")]),
+            ["w.url=/a?x=1", "w.target=/a?x=1", "w.path=/a", "w.query=x=1"]
+        );
+        assert!(derived(yaml, &[("u", "-")]).is_empty());
+        let hosted = derived("[{url: {from: u, host: h, into: w}}]", &[("u", "/a"), ("h", "x.org:80")]);
+        assert_eq!(hosted, ["w.url=x.org:80/a", "w.target=/a", "w.path=/a", "w.host=x.org"]);
+        assert_eq!(derived("[{blanks: {from: a, into: w.a}}]", &[("a", "x+y")]), ["w.a=x y"]);
     }
 
     #[test]

@@ -47,6 +47,11 @@ impl<'a> Event<'a> {
         self.fields.push((name.into(), value.into()));
     }
 
+    /// Takes over the fields of an event that was read from shorter-lived text.
+    pub(super) fn absorb(&mut self, other: Event<'_>) {
+        self.fields.extend(other.into_owned().fields);
+    }
+
     /// The same event, independent of the record it was read from.
     pub fn into_owned(self) -> Event<'static> {
         let fields = self.fields.into_iter().map(|(name, value)| (owned(name), value.into_owned()));

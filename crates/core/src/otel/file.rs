@@ -41,9 +41,13 @@ struct ChannelSection {
     fields: Fields,
     #[serde(default)]
     providers: BTreeMap<String, String>,
+    #[serde(default)]
     services: BTreeMap<String, Service>,
     #[serde(default)]
     categories: BTreeMap<String, Vec<Category>>,
+    /// Channel → event id → the names of its data, one list for each number of values.
+    #[serde(default)]
+    positions: BTreeMap<String, BTreeMap<u32, Vec<Vec<String>>>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -118,7 +122,7 @@ pub(super) fn read(path: &str, text: &str, taxonomy: &mut Taxonomy) -> Result<()
         });
         let class = Class { name: entry.class, views: views.collect() };
         let class = taxonomy.add(class, entry.derive);
-        taxonomy.sources.push(Source { when: entry.when, class });
+        taxonomy.sources.push(Source::new(entry.when, class));
     }
     Ok(())
 }
@@ -178,6 +182,11 @@ fn add_channels(path: &str, section: ChannelSection, taxonomy: &mut Taxonomy) ->
             let message = format!("category {category} names the unknown service {}", entry.service);
             return Err(problem(path, 0, &message));
         }
+    }
+    for (channel, events) in section.positions {
+        let channel = channel.to_ascii_lowercase();
+        let lists = events.into_iter().map(|(id, lists)| ((channel.clone(), id), lists));
+        taxonomy.channels.positions.extend(lists);
     }
     let providers = section.providers.into_iter().map(|(name, channel)| (name.to_ascii_lowercase(), channel));
     taxonomy.channels.providers.extend(providers);

@@ -44,9 +44,14 @@ impl<'a> Flat<'a> {
     /// error says what was wrong and at which byte.
     pub fn read(&mut self, path: &str, text: &'a str) -> Result<(), String> {
         let root = self.prefix(0, "");
-        let at = if path.is_empty() { root } else { self.prefix(root, path) };
+        let (parent, key) = match path.rfind('.') {
+            Some(dot) if dot > 0 && dot + 1 < path.len() => (&path[..dot], &path[dot + 1..]),
+            _ => ("", path),
+        };
+        let parent = if parent.is_empty() { root } else { self.prefix(root, parent) };
+        let key = (!key.is_empty()).then(|| Cow::Owned(key.to_owned()));
         let mut json = serde_json::Deserializer::from_str(text);
-        let seed = Node { flat: self, parent: at, key: None, depth: 0 };
+        let seed = Node { flat: self, parent, key, depth: 0 };
         seed.deserialize(&mut json).and_then(|()| json.end()).map_err(|error| fault(text, &error))
     }
 
@@ -304,6 +309,16 @@ mod tests {
         document.read("", r#"{"winlog.event_data.A":"1","winlog":{"event_data":{"B":"2"}}}"#).unwrap();
         assert_eq!(document.at("winlog.event_data", "A"), Some(&Value::from("1")));
         assert_eq!(document.at("winlog.event_data", "B"), Some(&Value::from("2")));
+    }
+
+    #[test]
+    fn a_text_below_a_path_has_its_name() {
+        let mut document = Flat::default();
+        for (path, text) in [("a.b", "[1,2]"), ("a.b", r#"{"c":3,"d":[{"e":4}]}"#), ("f", r#"[{"g":5}]"#)] {
+            document.read(path, text).unwrap();
+        }
+        let names: Vec<_> = document.leaves.iter().map(|leaf| document.name(leaf).into_owned()).collect();
+        assert_eq!(names, ["a.b", "a.b", "a.b.c", "a.b.d.e", "f.g"]);
     }
 
     #[test]

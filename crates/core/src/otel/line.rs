@@ -4,7 +4,7 @@ use super::class::{Format, Found};
 use super::event::{Event, owned};
 use super::json::Flat;
 use super::windows::{self, Identity};
-use super::{auditd, syslog, web};
+use super::{auditd, syslog};
 use std::borrow::Cow;
 
 /// What a text turned out to be. The fields are in the event already.
@@ -39,15 +39,15 @@ pub(super) fn read<'t>(text: &'t str, event: &mut Event<'t>) -> Read<'t> {
         if !node.is_empty() {
             found.host = node.into();
         }
-    } else if web::decode(message, event) {
-        found.format = Format::Access;
     } else if message.starts_with('{') {
         // A program that logs JSON through syslog. Text that only begins like JSON stays text.
         let mut flat = Flat::default();
         if flat.read("", message).is_ok() {
             push_leaves(&mut flat, event);
+            found.is_document = true;
         }
     }
+    found.message = text.len() - message.len();
     if !text.is_empty() {
         event.texts.push(Cow::Borrowed(text));
     }
@@ -96,9 +96,13 @@ fn owned_read(read: Read<'_>) -> Read<'static> {
             event_id: id.event_id,
             computer: owned(id.computer),
             has_data: id.has_data,
+            anonymous: id.anonymous,
         }),
         Read::Other(found) => Read::Other(Found {
             format: found.format,
+            form: found.form,
+            message: found.message,
+            is_document: found.is_document,
             program: owned(found.program),
             facility: found.facility,
             file: owned(found.file),

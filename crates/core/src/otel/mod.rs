@@ -15,14 +15,16 @@ pub use audit_event::{
 mod auditd;
 mod class;
 mod derive;
+mod envelope;
 mod file;
+mod form;
 mod journald;
 mod json;
 mod line;
 mod peer;
 mod recognise;
+mod reshape;
 mod split;
 mod syscalls;
 mod syslog;
-mod web;
 mod windows;

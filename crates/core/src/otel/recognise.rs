@@ -1,7 +1,7 @@
 //! What a record is: from text, attributes and resource to fields, host and class.
 
 use super::audit_event::laurel;
-use super::class::{Format, Found};
+use super::class::{Format, Found, Names};
 use super::event::{ClassId, Event};
 use super::json::Flat;
 use super::line::{self, Read};
@@ -9,14 +9,14 @@ use super::record::LogRecord;
 use super::split::{self, Documents};
 use super::taxonomy::Taxonomy;
 use super::windows::{self, Identity};
-use super::{derive, journald, syslog};
+use super::{derive, envelope, form, journald, syslog};
 use crate::value::Value;
 use std::borrow::Cow;
 
 /// Longest part of one document that is read, bytes. Real events end far below; ClickHouse rows do
 /// not.
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
-/// Longest part of a list of documents that is read, bytes. CloudTrail's files have up to some 50 MB.
+/// Longest part of a list of documents that is read, bytes.
 const LIST_BYTES_MAX: usize = 64 << 20;
 
 /// Decodes `record` and hands out its events.
@@ -25,7 +25,9 @@ pub(super) fn recognise<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, each
     if let Some(records) = laurel::records(cut(body, BODY_BYTES_MAX)) {
         return audit_records(taxonomy, record, records, each);
     }
-    let Some(Documents { texts, mut fault }) = split::documents(cut(body, LIST_BYTES_MAX)) else {
+    let list = cut(body, LIST_BYTES_MAX);
+    let inside = || Some(Documents { texts: envelope::documents(list)?, fault: None });
+    let Some(Documents { texts, mut fault }) = split::documents(list).or_else(inside) else {
         return each(document(taxonomy, record, body));
     };
     for text in texts {
@@ -79,7 +81,7 @@ fn document<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, text: &'a str) -
     if let Some(ClassId(class)) = event.class
         && let Some(steps) = taxonomy.derive.get(usize::from(class))
     {
-        derive::apply(steps, &mut event);
+        derive::apply(steps, record, &mut event);
     }
     event
 }
@@ -292,6 +294,11 @@ fn windows_event<'a>(
         true => host(record, Cow::Borrowed("")),
         false => identity.computer.clone(),
     };
+    if identity.anonymous > 0 {
+        let Identity { channel, event_id, anonymous, .. } = &identity;
+        let positions = taxonomy.channels.positions(channel, *event_id, *anonymous);
+        windows::name_data(&identity, positions, event);
+    }
     let Identity { channel, provider, event_id, .. } = &identity;
     event.class = taxonomy.channels.class(channel, provider, *event_id, event);
 }
@@ -315,15 +322,73 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
     found.path = record.attribute("log.file.path").unwrap_or("").into();
     let name = record.attribute("log.file.name").or_else(|| record.attribute("log.file.path"));
     found.file = name.and_then(|name| name.rsplit(['/', '\\']).next()).unwrap_or("").into();
-    if matches!(found.format, Format::Text | Format::Syslog) && event.fields.len() < super::json::LEAVES_MAX {
-        // What a parser of the pipeline took out of the line.
+    if matches!(found.format, Format::Text | Format::Syslog) && !found.is_document {
+        known_form(&mut found, event);
+    }
+    // Without a body, the attributes are the document and are fields already.
+    let has_more = match found.format {
+        Format::Text | Format::Syslog => true,
+        Format::Json => !event.source.is_empty(),
+        Format::Audit | Format::AuditEvent | Format::Access | Format::Form => false,
+    };
+    if has_more && event.fields.len() < super::json::LEAVES_MAX {
+        // What a receiver knows, or a parser of the pipeline took out of the line.
         let mut flat = attributes(record);
         flat.leaves.retain(|leaf| leaf.prefix != 0 || leaf.key != "message");
         line::push_leaves(&mut flat, event);
     }
-    let fits = taxonomy.sources.iter().find(|source| source.when.holds(&found, record, event));
-    event.class = fits.map(|source| source.class);
+    let names = Names::of(event);
+    let fits = |found: &Found<'_>| {
+        let mut sources = taxonomy.sources.iter().filter(|source| source.may_hold(&names));
+        sources.find(|source| source.when.holds(found, record, event)).map(|source| source.class)
+    };
+    let document =
+        found.is_document.then(|| fits(&Found { format: Format::Json, ..found.clone() })).flatten();
+    let class = document.or_else(|| fits(&found));
+    event.class = class;
+    if found.host.is_empty() && (found.format == Format::Json || found.is_document) {
+        found.host = document_host(event);
+    }
     event.host = host(record, found.host);
+}
+
+/// Under these names agents write the host that a document is about: ECS, osquery, Tetragon.
+const HOST_FIELDS: [&str; 4] = ["host.name", "host.hostname", "hostIdentifier", "node_name"];
+
+/// The host that a document itself names.
+fn document_host<'a>(event: &Event<'a>) -> Cow<'a, str> {
+    let host = HOST_FIELDS.iter().find_map(|name| match event.field(name) {
+        Some(Value::Str(host)) if !host.is_empty() => Some(host.clone()),
+        _ => None,
+    });
+    host.unwrap_or_default()
+}
+
+/// Looks for the marks of a known form in the line that was read.
+fn known_form<'a>(found: &mut Found<'a>, event: &mut Event<'a>) {
+    let decoded = match event.texts.last() {
+        Some(Cow::Borrowed(whole)) => {
+            let whole: &'a str = whole;
+            form::decode(line_of(whole, found), event)
+        }
+        Some(Cow::Owned(whole)) => {
+            let whole = whole.clone();
+            let mut own = Event::default();
+            let decoded = form::decode(line_of(&whole, found), &mut own);
+            event.absorb(own);
+            decoded
+        }
+        None => None,
+    };
+    if let Some((format, form)) = decoded {
+        found.format = format;
+        found.form = form;
+    }
+}
+
+fn line_of<'t, 'h>(whole: &'t str, found: &'h Found<'_>) -> form::Line<'t, 'h> {
+    let message = whole.get(found.message..).unwrap_or(whole);
+    form::Line { whole, message, program: &found.program, file: &found.file }
 }
 
 /// Who wrote a line that has no syslog header, as far as the record tells.

@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::fmt;
 
 /// More documents than this are not taken from one record.
-const DOCUMENTS_MAX: usize = 20_000;
+pub(super) const DOCUMENTS_MAX: usize = 20_000;
 /// In so many bytes of a body a list's key stands, if it is one; before it are only a few scalars.
 const HEAD_BYTES: usize = 1024;
 

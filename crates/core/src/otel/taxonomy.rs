@@ -71,9 +71,18 @@ pub struct Taxonomy {
 /// The shipped files, in the order in which their sources are tried.
 const BUILTIN: &[(&str, &str)] = &[
     ("taxonomy/windows.yaml", include_str!("../../../../taxonomy/windows.yaml")),
+    ("taxonomy/windows-positions.yaml", include_str!("../../../../taxonomy/windows-positions.yaml")),
+    ("taxonomy/rpc-firewall.yaml", include_str!("../../../../taxonomy/rpc-firewall.yaml")),
+    // Before Linux, which takes every line of syslog: these write documents through it too.
+    ("taxonomy/services.yaml", include_str!("../../../../taxonomy/services.yaml")),
+    ("taxonomy/macos.yaml", include_str!("../../../../taxonomy/macos.yaml")),
     ("taxonomy/linux.yaml", include_str!("../../../../taxonomy/linux.yaml")),
     ("taxonomy/web.yaml", include_str!("../../../../taxonomy/web.yaml")),
+    ("taxonomy/network.yaml", include_str!("../../../../taxonomy/network.yaml")),
     ("taxonomy/cloud.yaml", include_str!("../../../../taxonomy/cloud.yaml")),
+    ("taxonomy/azure.yaml", include_str!("../../../../taxonomy/azure.yaml")),
+    ("taxonomy/ecs.yaml", include_str!("../../../../taxonomy/ecs.yaml")),
+    ("taxonomy/semconv.yaml", include_str!("../../../../taxonomy/semconv.yaml")),
     ("taxonomy/application.yaml", include_str!("../../../../taxonomy/application.yaml")),
 ];
 
@@ -115,8 +124,12 @@ impl Taxonomy {
         event.class.is_some().then_some(event)
     }
 
-    /// Adds a class and gives its id.
+    /// Adds a class and gives its id; sources that differ in nothing but their conditions share one.
     pub(super) fn add(&mut self, class: Class, derive: Vec<Derive>) -> ClassId {
+        let known = self.classes.iter().zip(&self.derive);
+        if let Some(id) = { known }.position(|(other, steps)| *other == class && *steps == derive) {
+            return ClassId(id as u16);
+        }
         self.classes.push(class);
         self.derive.push(derive);
         ClassId((self.classes.len() - 1) as u16)

@@ -151,6 +151,14 @@ fn programs_have_their_services() {
     ] {
         check(row(line, &[], &[]), class, "h", &[]);
     }
+    let virus = "Aug  5 10:15:30 h clamd[1]: /srv/www/x.php: Php.Webshell.Generic-1(0a1b:77) FOUND";
+    check(
+        row(virus, &[], &[]),
+        "linux/clamav",
+        "h",
+        &["clamav.file=/srv/www/x.php", "clamav.signature=Php.Webshell.Generic-1"],
+    );
+    assert!(covered("linux/clamav", "", "antivirus", ""));
     let sudo =
         "Aug  5 10:15:30 h sudo[4]:      bob : TTY=pts/0 ; PWD=/home/bob ; USER=#-1 ; COMMAND=/usr/bin/id";
     check(
@@ -210,6 +218,48 @@ fn a_json_access_log_has_the_same_sigma_fields() {
 }
 
 #[test]
+fn lines_of_known_forms_are_their_class_however_they_come() {
+    let query = "query[A] evil.example from 192.0.2.1";
+    let wanted = &["query=evil.example", "record_type=A", "src_ip=192.0.2.1"];
+    check(row(&format!("Aug  5 10:15:30 ns dnsmasq[7]: {query}"), &[], &[]), "dns/named", "ns", wanted);
+    check(row(query, &[("appname", "dnsmasq"), ("hostname", "ns")], &[]), "dns/named", "ns", wanted);
+    let journal = serde_json::json!({"MESSAGE": query, "SYSLOG_IDENTIFIER": "dnsmasq", "_HOSTNAME": "ns", "__CURSOR": "s"});
+    check(row(&journal.to_string(), &[], &[]), "dns/named", "ns", wanted);
+    let squid =
+        "1628158530.123 12 10.0.0.9 TCP_MISS/200 5 GET http://evil.top/a\"b - HIER_DIRECT/203.0.113.5 -";
+    let docker =
+        serde_json::json!({"log": format!("{squid}\n"), "stream": "stdout", "time": "t"}).to_string();
+    check(row(&docker, &[], &[]), "proxy/squid", "", &["c-uri=http://evil.top/a\"b", "cs-host=evil.top"]);
+    let asa = "<166>Aug 05 2026 10:15:30 fw1 : %ASA-4-106023: Deny tcp src outside:203.0.113.9/5 dst inside:10.0.0.1/23 by x";
+    check(row(asa, &[], &[]), "cisco/asa", "fw1", &["action=denied", "src_ip=203.0.113.9"]);
+    assert_eq!(seen(&row(asa, &[], &[])).texts, [asa], "keyword rules see the whole line");
+    for (product, category, service) in [("", "dns", ""), ("linux", "", "syslog"), ("dns", "", "")] {
+        assert!(covered("dns/named", product, category, service), "{product}/{category}/{service}");
+    }
+}
+
+#[test]
+fn a_document_in_a_syslog_line_is_what_it_says_else_a_line_of_syslog() {
+    let caddy = r#"{"request":{"method":"GET","uri":"/a?b","remote_ip":"10.1.2.3"},"status":404}"#;
+    check(
+        row(&format!("Aug  5 10:15:30 w caddy[1]: {caddy}"), &[], &[]),
+        "web/caddy/json",
+        "w",
+        &["web.query=b"],
+    );
+    check(row(r#"Aug  5 10:15:30 h app[1]: {"a":1}"#, &[], &[]), "linux/syslog", "h", &["a=1"]);
+}
+
+#[test]
+fn error_logs_need_no_name() {
+    let apache = "[Fri Oct 08 17:08:41.123 2026] [core:error] [pid 1] [client 203.0.113.9:5] AH00126: x";
+    check(row(apache, &[], &[]), "web/apache/error", "", &["c-ip=203.0.113.9"]);
+    let nginx = "2026/08/05 10:15:30 [error] 7#7: *1 x, client: 203.0.113.9, server: s";
+    check(row(nginx, &[], &[]), "web/nginx/error", "", &["c-ip=203.0.113.9"]);
+    check(row(&format!("Aug  5 10:15:30 w nginx: {nginx}"), &[], &[]), "web/nginx/error", "w", &["server=s"]);
+}
+
+#[test]
 fn documents_of_clouds_are_known_by_their_fields() {
     for (body, class, field) in [
         (
@@ -237,7 +287,7 @@ fn documents_of_clouds_are_known_by_their_fields() {
         ("rpc.method", "CreateUser"),
         ("aws.request.parameters", r#"{"a":{"b":"c"}}"#),
     ];
-    check(row("", &encoded, &[]), "aws/cloudtrail/attributes", "", &["aws.request.parameters.a.b=c"]);
+    check(row("", &encoded, &[]), "aws/cloudtrail/attributes", "", &["requestParameters.a.b=c"]);
 }
 
 #[test]
@@ -322,14 +372,28 @@ fn what_is_computed_is_what_views_ask_for() {
         let native = || class.views.iter().flat_map(|view| view.fields.values().flatten());
         for step in steps {
             let into = match step {
-                Derive::Decimal(step) | Derive::Hashes(step) | Derive::Object(step) => &step.into,
+                Derive::Decimal(step)
+                | Derive::Hashes(step)
+                | Derive::DosPath(step)
+                | Derive::Blanks(step)
+                | Derive::Object(step) => &step.into,
                 Derive::Account { into, .. }
                 | Derive::Lookup { into, .. }
+                | Derive::Url { into, .. }
                 | Derive::RegistryPath { into, .. } => into,
-                Derive::Capture { .. } | Derive::Peer { .. } => continue,
+                Derive::Elements(step) | Derive::Resource(step) => &step.into,
+                Derive::First { into, .. }
+                | Derive::Join { into, .. }
+                | Derive::Set { into, .. }
+                | Derive::Default { into, .. }
+                | Derive::Pairs { into, .. } => into,
+                Derive::Json { .. } | Derive::Rename(_) | Derive::Peer { .. } | Derive::Capture { .. } => {
+                    continue;
+                }
             };
+            let is_source = |other: &Derive| other != step && format!("{other:?}").contains(into.as_str());
             assert!(
-                native().any(|name| name.starts_with(into.as_str())),
+                native().any(|name| name.starts_with(into.as_str())) || steps.iter().any(is_source),
                 "{} computes {into} for nobody",
                 class.name
             );

@@ -21,6 +21,8 @@ enum Role {
     Execution,
     Correlation,
     Rendering,
+    /// Elastic Common Schema's own names for the identity, beside `winlog`.
+    EcsEvent,
     /// The event's own data. Where it is nested, the rest of the path from this byte on belongs to
     /// the name.
     Data(usize),
@@ -55,7 +57,7 @@ pub(in super::super) fn decode<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) -
                 let is_user_data = flat.prefixes[leaf.prefix] == "user_data";
                 leaves(&mut draft, leaf, is_user_data);
             }
-            Role::Other => {
+            Role::Other | Role::EcsEvent => {
                 let name = join(&flat.prefixes[leaf.prefix], leaf.key);
                 draft.event.push(name, leaf.value);
             }
@@ -94,6 +96,7 @@ fn role(prefix: &str) -> Role {
         "execution" | "winlog.process" | "Event.System.Execution.#attributes" => Role::Execution,
         "correlation" | "Event.System.Correlation.#attributes" => Role::Correlation,
         "rendering_info" | "Event.RenderingInfo" => Role::Rendering,
+        "event" => Role::EcsEvent,
         "event_data.data" | "Event.EventData.Data" => Role::Leaves,
         _ if prefix.contains("#attributes") => Role::Ignored,
         _ if below("user_data") || below("winlog.user_data") || below("Event.UserData") => Role::Leaves,
@@ -126,6 +129,8 @@ fn part(role: Role, key: &str) -> Option<Part> {
             Part::Named("Correlation_RelatedActivityID")
         }
         (Role::Rendering, "message" | "Message") => Part::RenderedMessage,
+        (Role::EcsEvent, "code") => Part::EventId,
+        (Role::EcsEvent, "provider") => Part::Provider,
         _ => return None,
     })
 }

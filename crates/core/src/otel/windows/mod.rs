@@ -23,6 +23,8 @@ pub(super) struct Identity<'a> {
     pub computer: Cow<'a, str>,
     /// Whether the event carried data of its own (`EventData`, `UserData`).
     pub has_data: bool,
+    /// How many values of it came without a name.
+    pub anonymous: usize,
 }
 
 /// Parts of `<System>` and `<RenderingInfo>`, by what they are.
@@ -48,7 +50,6 @@ struct Draft<'e, 'a> {
     keywords: Vec<Cow<'a, str>>,
     message: Cow<'a, str>,
     rendered: Cow<'a, str>,
-    anonymous: usize,
 }
 
 impl<'e, 'a> Draft<'e, 'a> {
@@ -60,7 +61,6 @@ impl<'e, 'a> Draft<'e, 'a> {
             keywords: vec![],
             message: Cow::Borrowed(""),
             rendered: Cow::Borrowed(""),
-            anonymous: 0,
         }
     }
 
@@ -111,9 +111,9 @@ impl<'e, 'a> Draft<'e, 'a> {
     /// Takes a value of the event's data that has no name: one of `Data`, and `paramN` by its place.
     fn anonymous(&mut self, value: Value<'a>) {
         self.id.has_data = true;
-        self.anonymous += 1;
+        self.id.anonymous += 1;
         self.event.push("Data", value.clone());
-        self.event.push(format!("param{}", self.anonymous), value);
+        self.event.push(format!("param{}", self.id.anonymous), value);
     }
 
     /// Adds what is told by several parts together, and says what the event is.
@@ -131,27 +131,12 @@ impl<'e, 'a> Draft<'e, 'a> {
             }
         }
         let message = if self.rendered.is_empty() { self.message.clone() } else { self.rendered.clone() };
-        if self.anonymous > 0 && self.id.provider == "Microsoft-Windows-Sysmon" {
-            self.named_by_message(&message);
-        }
         if !message.is_empty() {
             self.event.push("Message", message);
         }
         self.push_keywords();
         self.push_level();
         self.id
-    }
-
-    /// Collectors before v0.76 drop the names of the data. Sysmon's rendered message has them all, a
-    /// line each, and is not localised.
-    fn named_by_message(&mut self, message: &str) {
-        for line in message.lines().skip(1) {
-            let Some((name, value)) = line.split_once(':') else { continue };
-            if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric()) {
-                let value = value.strip_prefix(' ').unwrap_or(value);
-                self.event.push(name.to_owned(), value.to_owned());
-            }
-        }
     }
 
     /// Both spellings of each keyword: agents write the mask or its rendered name, rules either.
@@ -199,6 +184,30 @@ impl<'e, 'a> Draft<'e, 'a> {
                 self.event.push("Level", Value::Int(4));
             }
             self.event.push("Level", *name);
+        }
+    }
+}
+
+/// Names the data of an agent that sends values alone (Collectors before v0.76): by their
+/// `positions` where these are known, else for Sysmon by its rendered message, which has all names, a
+/// line each, and is not localised.
+pub(super) fn name_data(identity: &Identity<'_>, positions: Option<&[String]>, event: &mut Event<'_>) {
+    if let Some(names) = positions {
+        event.fields.retain(|(name, _)| name != "Data");
+        for (name, _) in &mut event.fields {
+            let number = name.strip_prefix("param").and_then(|number| number.parse::<usize>().ok());
+            if let Some(real) = number.and_then(|number| names.get(number.checked_sub(1)?)) {
+                *name = Cow::Owned(real.clone());
+            }
+        }
+    } else if identity.provider == "Microsoft-Windows-Sysmon" {
+        let message = event.field("Message").and_then(Value::text).unwrap_or_default().into_owned();
+        for line in message.lines().skip(1) {
+            let Some((name, value)) = line.split_once(':') else { continue };
+            if !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric()) {
+                let value = value.strip_prefix(' ').unwrap_or(value);
+                event.push(name.to_owned(), value.to_owned());
+            }
         }
     }
 }

@@ -94,7 +94,20 @@ fn data_without_a_name_is_data_and_param_n_in_every_shape() {
 }
 
 #[test]
-fn the_oldest_shape_gets_sysmons_names_from_the_message() {
+fn the_oldest_shape_gets_its_names_by_position() {
+    let seen = body(
+        r#"{"channel":"Security","computer":"W","event_id":4688,"provider":{"name":"Microsoft-Windows-Security-Auditing"},
+        "event_data":["S-1-5-18","WIN$","CORP","0x3e7","0x1a4","C:\\a.exe","%%1936","0x4"]}"#,
+    );
+    has(&seen, &["NewProcessName=C:\\a.exe", "SubjectUserName=WIN$", "process_creation.ParentProcessId=4"]);
+    assert!(
+        !seen.fields.iter().any(|field| field.starts_with("Data=") || field.starts_with("param")),
+        "{seen:?}"
+    );
+}
+
+#[test]
+fn an_unknown_order_gets_sysmons_names_from_the_message() {
     let seen = body(
         r#"{"channel":"Microsoft-Windows-Sysmon/Operational","computer":"W","event_id":1,"provider":{"name":"Microsoft-Windows-Sysmon"},
         "event_data":["-","C:\\a.exe","a: b"],"message":"Process Create:\r\nRuleName: -\r\nImage: C:\\a.exe\r\nCommandLine: a: b"}"#,
@@ -243,6 +256,7 @@ fn other_shippers_forms_are_read() {
     let forms = [
         r#"{"winlog":{"channel":"Security","event_id":"4624","computer_name":"W","event_data":{"LogonType":"3"}}}"#,
         r#"{"winlog.channel":"Security","winlog.event_id":4624,"winlog.computer_name":"W","winlog.event_data.LogonType":"3"}"#,
+        r#"{"winlog":{"channel":"Security","computer_name":"W","event_data":{"LogonType":"3"}},"event":{"code":"4624"}}"#,
         r#"{"Channel":"Security","EventID":4624,"Hostname":"W","SourceName":"P","LogonType":"3","ProcessID":4}"#,
         r##"{"Event":{"System":{"EventID":{"#text":4624},"Channel":"Security","Computer":"W"},"EventData":{"LogonType":3}}}"##,
     ];

@@ -1,0 +1,48 @@
+//! Measures every step of the way of a record, single-threaded by processor time, beside rsigma on the
+//! same events and rules in the same run. Started by `cargo xtask bench`.
+
+mod decode;
+mod inputs;
+mod matching;
+mod peer;
+mod report;
+mod start;
+
+use anyhow::Result;
+use clap::Parser;
+use report::Report;
+use std::path::PathBuf;
+
+/// Measure the product beside a peer
+#[derive(Parser)]
+#[command(name = "cargo xtask bench", version)]
+struct Arguments {
+    /// Write the figures as JSON to this file as well
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// At most so many events of each set
+    #[arg(long, default_value_t = 60_000, value_name = "N")]
+    events: usize,
+    /// Leave the peer out
+    #[arg(long)]
+    alone: bool,
+}
+
+fn main() -> Result<()> {
+    let arguments = Arguments::parse();
+    let mut report = Report::default();
+    let tree = tempfile::tempdir()?;
+    let paths = inputs::rule_paths(tree.path())?;
+    let detector = start::measure(&paths, &mut report)?;
+    let sets = inputs::windows(arguments.events)?;
+    decode::measure(&detector, &sets, arguments.events, &mut report)?;
+    matching::measure(&detector, &sets, &mut report)?;
+    if !arguments.alone {
+        peer::measure(&detector, &paths, &sets, &mut report)?;
+    }
+    report.print();
+    if let Some(path) = &arguments.json {
+        report.write(path)?;
+    }
+    Ok(())
+}

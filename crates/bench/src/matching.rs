@@ -1,0 +1,124 @@
+//! Matching alone, on decoded events, and the whole way of a record.
+
+use crate::inputs::Set;
+use crate::report::{Report, rate};
+use anyhow::Result;
+use cpu_time::ThreadTime;
+use otel_log_ai_core::detect::Detector;
+use otel_log_ai_core::engine::Scratch;
+use otel_log_ai_core::otel::{Event, LogRecord};
+use std::hint::black_box;
+use std::time::Instant;
+
+/// Measures.
+pub fn measure(detector: &Detector, sets: &[Set], report: &mut Report) -> Result<()> {
+    for set in sets {
+        let records = set.records();
+        let events: Vec<Event<'_>> =
+            records.iter().flat_map(|record| detector.taxonomy().events(record)).collect();
+        let class = |event: &Event<'_>| {
+            event.class.map_or("", |id| detector.engine().classes()[usize::from(id.0)].name.as_str())
+        };
+        matched(detector, set.name, &events, 1e6, report);
+        let of = |part: &str| events.iter().filter(|event| class(event) == part).cloned().collect::<Vec<_>>();
+        let security: Vec<_> =
+            events.iter().filter(|event| class(event).starts_with("windows/security")).cloned().collect();
+        matched(detector, &format!("{}: Security", set.name), &security, 700_000.0, report);
+        let sysmon = of("windows/sysmon/1");
+        matched(detector, &format!("{}: Sysmon 1", set.name), &sysmon, 300_000.0, report);
+        let unwanted: Vec<_> = events.iter().cloned().map(|event| Event { class: None, ..event }).collect();
+        matched(detector, &format!("{}: no class", set.name), &unwanted, 5e6, report);
+        whole(detector, set, &records, report);
+        slow_tail(detector, set, &records, report);
+    }
+    blocks(detector, report);
+    Ok(())
+}
+
+fn matched(detector: &Detector, on: &str, events: &[Event<'_>], target: f64, report: &mut Report) {
+    if events.is_empty() {
+        return;
+    }
+    let mut scratch = Scratch::default();
+    let per_s = rate(events.len(), || {
+        for event in events {
+            black_box(detector.engine().run(event, &mut scratch));
+        }
+    });
+    report.aim("match", on, per_s, "/s", target);
+}
+
+/// The whole way on one thread, and on two at once.
+fn whole(detector: &Detector, set: &Set, records: &[LogRecord<'_>], report: &mut Report) {
+    let mut scratch = Scratch::default();
+    let mut found = vec![];
+    let one = rate(records.len(), || {
+        for record in records {
+            detector.detect(record, &mut scratch, &mut found);
+            found.clear();
+        }
+    });
+    report.add("recognise, decode, match, evidence", set.name, one, "/s");
+    let half = records.len() / 2;
+    let run = |records: &[LogRecord<'_>]| {
+        let (mut scratch, mut found) = (Scratch::default(), vec![]);
+        for record in records {
+            detector.detect(record, &mut scratch, &mut found);
+            found.clear();
+        }
+    };
+    let wall = |work: &dyn Fn()| {
+        (0..5)
+            .map(|_| {
+                let started = Instant::now();
+                work();
+                started.elapsed().as_secs_f64()
+            })
+            .fold(f64::MAX, f64::min)
+    };
+    let alone = wall(&|| run(records));
+    let together = wall(&|| {
+        std::thread::scope(|scope| {
+            scope.spawn(|| run(&records[..half]));
+            run(&records[half..]);
+        });
+    });
+    report.aim("two threads over one (wall)", set.name, alone / together, "x", 1.85);
+}
+
+/// What the slowest thousandth of the records costs.
+fn slow_tail(detector: &Detector, set: &Set, records: &[LogRecord<'_>], report: &mut Report) {
+    let (mut scratch, mut found) = (Scratch::default(), vec![]);
+    let mut times: Vec<f64> = records
+        .iter()
+        .map(|record| {
+            let started = ThreadTime::now();
+            detector.detect(record, &mut scratch, &mut found);
+            found.clear();
+            started.elapsed().as_secs_f64() * 1e6
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    let at = |share: f64| times.get((times.len() as f64 * share) as usize).copied().unwrap_or_default();
+    report.add("one record, median", set.name, at(0.5), "us");
+    report.add("one record, 99.9 %", set.name, at(0.999), "us");
+}
+
+/// Script blocks of growing size: the time must grow with the size, not faster.
+fn blocks(detector: &Detector, report: &mut Report) {
+    let line =
+        "$r = Invoke-WebRequest -Uri ('https://files.example/' + $n) -OutFile $p; # fetch and store\\r\\n";
+    for kb in [16, 64, 256] {
+        let script = line.repeat(kb * 1024 / line.len());
+        let body = format!(
+            r#"{{"channel":"Microsoft-Windows-PowerShell/Operational","computer":"w","event_id":{{"id":4104}},"event_data":{{"ScriptBlockText":"{script}"}}}}"#
+        );
+        let record = LogRecord { body: body.as_str().into(), ..LogRecord::default() };
+        let (mut scratch, mut found) = (Scratch::default(), vec![]);
+        let per_s = rate(1, || {
+            detector.detect(&record, &mut scratch, &mut found);
+            found.clear();
+        });
+        report.add("script block, whole way", &format!("{kb} KB"), 1e3 / per_s, "ms");
+    }
+}
