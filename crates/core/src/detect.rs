@@ -2,7 +2,7 @@
 
 use crate::alert::{Detection, Origin};
 use crate::engine::{Engine, Scratch};
-use crate::otel::{AuditEvent, AuditRecord, AuditRow, Event, LogRecord, Taxonomy};
+use crate::otel::{AuditEvent, AuditRecord, Event, LogRecord, Taxonomy};
 use crate::rule::Rule;
 use std::sync::Arc;
 
@@ -52,11 +52,7 @@ impl Detector {
         let mut outcome = Outcome::default();
         self.taxonomy.recognise(record, &mut |event| {
             self.run(record, &event, scratch, out);
-            outcome.audit.extend(event.audit.iter().map(|text| AuditRecord {
-                host: bounded(&event.host),
-                text: text.clone().into_owned(),
-                row: AuditRow::of(record, &ORIGIN_RESOURCES),
-            }));
+            outcome.audit.extend(AuditRecord::all(&event, record, &ORIGIN_RESOURCES));
             outcome.recognised |= event.class.is_some();
             outcome.fault = outcome.fault.take().or(event.fault);
         });

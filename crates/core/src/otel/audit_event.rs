@@ -50,6 +50,23 @@ pub struct AuditRow {
     pub resources: Vec<(String, String)>,
 }
 
+/// A host's name is never longer than this, bytes.
+const HOST_BYTES_MAX: usize = 256;
+
+impl AuditRecord {
+    /// The audit records that `event`, which was read from `record`, is or holds; of the record's
+    /// resource they keep only `wanted`.
+    pub fn all(event: &Event<'_>, record: &LogRecord<'_>, wanted: &[&str]) -> Vec<AuditRecord> {
+        let host = &event.host[..event.host.floor_char_boundary(HOST_BYTES_MAX)];
+        let of = |text: &Cow<'_, str>| AuditRecord {
+            host: host.to_owned(),
+            text: text.clone().into_owned(),
+            row: AuditRow::of(record, wanted),
+        };
+        event.audit.iter().map(of).collect()
+    }
+}
+
 impl AuditRow {
     /// The row's parts that `record` has; of its resource only `wanted`.
     pub fn of(record: &LogRecord<'_>, wanted: &[&str]) -> AuditRow {

@@ -52,6 +52,21 @@ pub(super) enum Format {
     Text,
 }
 
+impl Format {
+    /// As the taxonomy writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Audit => "audit",
+            Format::AuditEvent => "audit_event",
+            Format::Syslog => "syslog",
+            Format::Access => "access",
+            Format::Form => "form",
+            Format::Json => "json",
+            Format::Text => "text",
+        }
+    }
+}
+
 /// Conditions that must all hold. Values may begin or end with `*`, and letter case does not
 /// count; any value of a list may fit.
 #[derive(Debug, Clone, Default, PartialEq, serde::Deserialize)]

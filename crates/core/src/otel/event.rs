@@ -11,6 +11,17 @@ pub struct ClassId(pub u16);
 /// A field's name as the log source writes it (`Image`, `Threat Name`, `userIdentity.type`).
 pub type FieldName<'a> = Cow<'a, str>;
 
+/// What decided an event's class, for whoever asks why; [`super::Taxonomy::decision`] tells it in words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// Form of the record: `windows`, `audit`, `syslog`, `access`, `json`, `text`, or the name of a
+    /// line's form; empty where nothing was decided.
+    pub form: &'static str,
+    /// Number of the taxonomy's source whose conditions held. Windows events have none: channel and
+    /// event id decide.
+    pub source: Option<u16>,
+}
+
 /// The decoded event. Fields carry their *native* names; what a rule calls them is the business of
 /// the class ([`super::View::fields`]), which the engine resolves once, when it compiles.
 #[derive(Debug, Clone, Default)]
@@ -34,6 +45,8 @@ pub struct Event<'a> {
     /// Set where the body was not what it seemed (broken JSON, cut XML): what was wrong. The rest
     /// of the event is still used.
     pub fault: Option<String>,
+    /// Why it is of its class.
+    pub decided: Decided,
 }
 
 impl<'a> Event<'a> {
@@ -63,6 +76,7 @@ impl<'a> Event<'a> {
             host: owned(self.host),
             audit: self.audit.into_iter().map(owned).collect(),
             fault: self.fault,
+            decided: self.decided,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Reading one file of `taxonomy/`.
 
+use super::advice::{Advice, Uncarried};
 use super::class::{Slot, Source, When};
 use super::derive::Derive;
 use super::event::ClassId;
@@ -26,6 +27,10 @@ struct File {
     channels: Option<ChannelSection>,
     #[serde(default)]
     sources: Vec<SourceEntry>,
+    #[serde(default)]
+    uncarried: Vec<Uncarried>,
+    #[serde(default)]
+    advice: Vec<Advice>,
 }
 
 /// Windows events.
@@ -124,6 +129,8 @@ pub(super) fn read(path: &str, text: &str, taxonomy: &mut Taxonomy) -> Result<()
         let class = taxonomy.add(class, entry.derive);
         taxonomy.sources.push(Source::new(entry.when, class));
     }
+    taxonomy.uncarried.extend(file.uncarried);
+    taxonomy.advice.extend(file.advice);
     Ok(())
 }
 

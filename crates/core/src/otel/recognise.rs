@@ -301,6 +301,7 @@ fn windows_event<'a>(
     }
     let Identity { channel, provider, event_id, .. } = &identity;
     event.class = taxonomy.channels.class(channel, provider, *event_id, event);
+    event.decided.form = "windows";
 }
 
 /// Finishes anything else: what the text did not tell, attributes and resource may.
@@ -339,13 +340,17 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
     }
     let names = Names::of(event);
     let fits = |found: &Found<'_>| {
-        let mut sources = taxonomy.sources.iter().filter(|source| source.may_hold(&names));
-        sources.find(|source| source.when.holds(found, record, event)).map(|source| source.class)
+        let numbered = taxonomy.sources.iter().enumerate();
+        let mut sources = numbered.filter(|(_, source)| source.may_hold(&names));
+        let fit = sources.find(|(_, source)| source.when.holds(found, record, event));
+        fit.map(|(number, source)| (number as u16, source.class))
     };
     let document =
         found.is_document.then(|| fits(&Found { format: Format::Json, ..found.clone() })).flatten();
     let class = document.or_else(|| fits(&found));
-    event.class = class;
+    event.class = class.map(|(_, class)| class);
+    event.decided.source = class.map(|(number, _)| number);
+    event.decided.form = if found.form.is_empty() { found.format.name() } else { found.form };
     if found.host.is_empty() && (found.format == Format::Json || found.is_document) {
         found.host = document_host(event);
     }

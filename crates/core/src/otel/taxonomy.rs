@@ -4,6 +4,7 @@
 //! is) or of *sources* (everything else: conditions tell). Both end as classes; the format is
 //! described at the top of `taxonomy/windows.yaml` and `taxonomy/linux.yaml`.
 
+use super::advice::{Advice, Uncarried};
 use super::audit_event::{self, AuditEvent};
 use super::class::{Channels, Format, Found, Source};
 use super::derive::Derive;
@@ -61,6 +62,10 @@ pub struct Class {
 pub struct Taxonomy {
     /// All classes; a [`ClassId`] is an index into this.
     pub classes: Vec<Class>,
+    /// Log sources that no OpenTelemetry source can carry, with the reason.
+    pub uncarried: Vec<Uncarried>,
+    /// What to switch on where logs or fields do not arrive.
+    pub advice: Vec<Advice>,
     /// What is computed for the events of each class, by [`ClassId`].
     pub(super) derive: Vec<Vec<Derive>>,
     pub(super) channels: Channels,
@@ -84,6 +89,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("taxonomy/ecs.yaml", include_str!("../../../../taxonomy/ecs.yaml")),
     ("taxonomy/semconv.yaml", include_str!("../../../../taxonomy/semconv.yaml")),
     ("taxonomy/application.yaml", include_str!("../../../../taxonomy/application.yaml")),
+    ("taxonomy/advice.yaml", include_str!("../../../../taxonomy/advice.yaml")),
 ];
 
 impl Taxonomy {
