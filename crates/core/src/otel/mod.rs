@@ -12,6 +12,7 @@ mod auditd;
 mod class;
 mod derive;
 mod envelope;
+mod extend;
 mod file;
 mod form;
 mod journald;

@@ -4,11 +4,11 @@
 //! is) or of *sources* (everything else: conditions tell). Both end as classes; the format is
 //! described at the top of `taxonomy/windows.yaml` and `taxonomy/linux.yaml`.
 
-use super::class::{Channels, Source};
+use super::class::{Channels, Program, Source};
 use super::derive::Derive;
 use super::event::{ClassId, Event};
-use super::file;
 use super::record::LogRecord;
+use super::{extend, file};
 use crate::problem::Problem;
 use crate::rule::LogSource;
 use std::collections::BTreeMap;
@@ -55,8 +55,13 @@ pub struct Taxonomy {
     pub(super) derive: Vec<Vec<Derive>>,
     pub(super) channels: Channels,
     /// In the order in which they are tried.
+    pub(super) programs: Vec<Program>,
+    /// In the order in which they are tried.
     pub(super) sources: Vec<Source>,
 }
+
+/// Most classes: an id has 16 bits, and adding one compares it with all.
+const CLASSES_MAX: usize = 8192;
 
 /// The shipped files, in the order in which their sources are tried.
 const BUILTIN: &[(&str, &str)] = &[
@@ -82,6 +87,16 @@ impl Taxonomy {
         Taxonomy::from_files(BUILTIN)
     }
 
+    /// The shipped mapping, extended by the user's files: `(path, YAML text)` pairs, of which `path`
+    /// is only used to name what is wrong. The user's programs and sources are tried first, their
+    /// channels join the shipped product's, and their `fields` stand before all other native names.
+    pub fn extended(user: &[(&str, &str)]) -> Result<Taxonomy, Problem> {
+        match user.is_empty() {
+            true => Taxonomy::builtin(),
+            false => extend::read(user, BUILTIN),
+        }
+    }
+
     /// Reads `(path, YAML text)` pairs; `path` is only used to name what is wrong.
     pub fn from_files(files: &[(&str, &str)]) -> Result<Taxonomy, Problem> {
         let mut taxonomy = Taxonomy::default();
@@ -105,14 +120,18 @@ impl Taxonomy {
     }
 
     /// Adds a class and gives its id; sources that differ in nothing but their conditions share one.
-    pub(super) fn add(&mut self, class: Class, derive: Vec<Derive>) -> ClassId {
+    /// `None`: there are too many.
+    pub(super) fn add(&mut self, class: Class, derive: Vec<Derive>) -> Option<ClassId> {
         let known = self.classes.iter().zip(&self.derive);
         if let Some(id) = { known }.position(|(other, steps)| *other == class && *steps == derive) {
-            return ClassId(id as u16);
+            return Some(ClassId(id as u16));
+        }
+        if self.classes.len() >= CLASSES_MAX {
+            return None;
         }
         self.classes.push(class);
         self.derive.push(derive);
-        ClassId((self.classes.len() - 1) as u16)
+        Some(ClassId((self.classes.len() - 1) as u16))
     }
 }
 
