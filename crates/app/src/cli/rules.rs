@@ -1,6 +1,6 @@
 //! `rules list|check|show`: what is loaded, and what was rejected and why.
 
-use super::output;
+use super::{Extensions, output};
 use anyhow::{Result, bail};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use otel_log_ai_core::engine::Engine;
@@ -36,6 +36,8 @@ struct Source {
     /// Rule file or directory; may be given several times
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     rules: Vec<PathBuf>,
+    #[command(flatten)]
+    extensions: Extensions,
     /// How to print
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -64,7 +66,7 @@ pub fn run(args: &Args) -> Result<bool> {
 }
 
 fn list(source: &Source, out: &mut impl Write) -> Result<bool> {
-    let loaded = crate::rules::read(&source.rules)?;
+    let loaded = source.extensions.rules(&source.rules)?;
     if source.output == Output::Ndjson {
         for rule in &loaded.rules {
             writeln!(out, "{}", serde_json::to_string(&*rule.info)?)?;
@@ -95,8 +97,8 @@ fn list(source: &Source, out: &mut impl Write) -> Result<bool> {
 }
 
 fn check(source: &Source, out: &mut impl Write) -> Result<bool> {
-    let loaded = crate::rules::read(&source.rules)?;
-    let taxonomy = Taxonomy::builtin().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let loaded = source.extensions.rules(&source.rules)?;
+    let taxonomy = source.extensions.taxonomy()?;
     let count = loaded.rules.len();
     let unmet: Vec<&Rule> = loaded.rules.iter().filter(|rule| !rule.unmet.is_empty()).collect();
     let blind = blind(&loaded.rules, &taxonomy);
@@ -143,7 +145,7 @@ fn blind<'r>(rules: &'r [Rule], taxonomy: &Taxonomy) -> Vec<&'r Rule> {
 }
 
 fn show(wanted: &str, source: &Source, out: &mut impl Write) -> Result<bool> {
-    let loaded = crate::rules::read(&source.rules)?;
+    let loaded = source.extensions.rules(&source.rules)?;
     let title = wanted.to_lowercase();
     let found = (loaded.rules.iter())
         .find(|rule| rule.info.id == wanted)
