@@ -219,6 +219,22 @@ mod tests {
     }
 
     #[test]
+    fn with_a_broken_mapping_or_pipeline_nothing_is_compiled() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.yml"), text(1, "high", "stable")).unwrap();
+        let broken = dir.path().join("broken.txt");
+        std::fs::write(&broken, "version: 1\nnope: 1\n").unwrap();
+        let fine = settings(dir.path());
+        assert!(compile(&fine).is_ok());
+        let with_mapping = config::Rules { mapping: vec![broken.clone()], ..fine.clone() };
+        let with_pipeline = config::Rules { pipelines: vec![broken], ..fine };
+        for (settings, line) in [(with_mapping, "broken.txt:2: "), (with_pipeline, "broken.txt:1: ")] {
+            let problem = compile(&settings).err().expect("a problem").to_string();
+            assert!(problem.contains(line), "{problem}");
+        }
+    }
+
+    #[test]
     #[cfg(unix)]
     fn links_to_directories_are_not_entered() {
         let dir = tempfile::tempdir().unwrap();

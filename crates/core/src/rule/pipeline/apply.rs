@@ -82,7 +82,7 @@ fn change_item(
             None => vec![text],
         }),
         What::SetValue { value } => {
-            let value = value.as_ref().map_or(SigmaValue::Null, |value| plain_value(value));
+            let value = value.as_ref().map_or(SigmaValue::Null, plain_value);
             item.values.iter_mut().for_each(|old| *old = value.clone());
             item.values.truncate(1);
         }

@@ -124,7 +124,8 @@ fn step(item: Json, line: usize, depth: usize) -> Result<Step, Wrong> {
     let rule = conditions(&mut item, "rule").map_err(|message| wrong(&name, message))?;
     let detection = conditions(&mut item, "detection_item").map_err(|message| wrong(&name, message))?;
     let field = conditions(&mut item, "field_name").map_err(|message| wrong(&name, message))?;
-    if !changes_items(&kind) && !(detection.named.is_empty() && field.named.is_empty()) {
+    let has_item_conditions = !detection.named.is_empty() || !field.named.is_empty();
+    if has_item_conditions && !changes_items(&kind) {
         let message = "it changes the rule as a whole, so conditions on its items or fields have no meaning";
         return Err(wrong(&name, message.to_owned()));
     }
