@@ -45,6 +45,8 @@ pub struct Args {
     /// Rule file or directory; may be given several times
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     rules: Vec<PathBuf>,
+    #[command(flatten)]
+    extensions: Extensions,
     /// How to print
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -85,14 +87,14 @@ struct Report<'r> {
 
 /// Runs the command. Blind rules are a finding and no failure: always `true`.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<bool> {
-    let loaded = crate::rules::read(&args.rules)?;
+    let loaded = args.extensions.rules(&args.rules)?;
     for problem in &loaded.problems {
         tracing::warn!("{problem}");
     }
     if loaded.rules.is_empty() {
         bail!("no usable rule in {}", output::paths(&args.rules));
     }
-    let taxonomy = Taxonomy::builtin().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let taxonomy = args.extensions.taxonomy()?;
     let coverage = coverage(&loaded.rules, &taxonomy);
     let mut sample = None;
     let mut seen = None;

@@ -1,6 +1,6 @@
 //! `explain`: why a rule did or did not match a row.
 
-use super::{input, output, rules};
+use super::{Extensions, input, output, rules};
 use anyhow::Result;
 use clap::{Args as ClapArgs, ValueEnum};
 use otel_log_ai_core::otel::{Assembler, AuditEvent, AuditRecord, Taxonomy};
@@ -33,6 +33,8 @@ pub struct Args {
     /// Rule file or directory; may be given several times
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     rules: Vec<PathBuf>,
+    #[command(flatten)]
+    extensions: Extensions,
     /// How to print
     #[arg(long, value_enum, default_value_t = Output::Tree)]
     output: Output,
@@ -64,12 +66,12 @@ struct Line<'e> {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let (rows, paths) = input::parted(&args.rules, &args.rows);
-    let loaded = crate::rules::read(&paths)?;
+    let loaded = args.extensions.rules(&paths)?;
     for problem in &loaded.problems {
         tracing::warn!("{problem}");
     }
     let rule = rules::find(&loaded.rules, &args.rule)?;
-    let taxonomy = Taxonomy::builtin().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let taxonomy = args.extensions.taxonomy()?;
     let mut out = BufWriter::new(io::stdout());
     let done = match rows.is_empty() {
         true => print_feeds(rule, &taxonomy, args.output, &mut out),

@@ -1,6 +1,6 @@
 //! `rules list|check|coverage|show`: what is loaded, and what was rejected and why.
 
-use super::{coverage, output};
+use super::{Extensions, coverage, output};
 use anyhow::{Result, bail};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use otel_log_ai_core::engine::Engine;
@@ -38,6 +38,8 @@ struct Source {
     /// Rule file or directory; may be given several times
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     rules: Vec<PathBuf>,
+    #[command(flatten)]
+    extensions: Extensions,
     /// How to print
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -67,7 +69,7 @@ pub fn run(args: &Args) -> Result<bool> {
 }
 
 fn list(source: &Source, out: &mut impl Write) -> Result<bool> {
-    let loaded = crate::rules::read(&source.rules)?;
+    let loaded = source.extensions.rules(&source.rules)?;
     if source.output == Output::Ndjson {
         for rule in &loaded.rules {
             writeln!(out, "{}", serde_json::to_string(&*rule.info)?)?;
@@ -98,8 +100,8 @@ fn list(source: &Source, out: &mut impl Write) -> Result<bool> {
 }
 
 fn check(source: &Source, out: &mut impl Write) -> Result<bool> {
-    let loaded = crate::rules::read(&source.rules)?;
-    let taxonomy = Taxonomy::builtin().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let loaded = source.extensions.rules(&source.rules)?;
+    let taxonomy = source.extensions.taxonomy()?;
     let count = loaded.rules.len();
     let unmet: Vec<&Rule> = loaded.rules.iter().filter(|rule| !rule.unmet.is_empty()).collect();
     let blind = blind(&loaded.rules, &taxonomy);
@@ -158,7 +160,7 @@ pub fn find<'r>(rules: &'r [Rule], wanted: &str) -> Result<&'r Rule> {
 }
 
 fn show(wanted: &str, source: &Source, out: &mut impl Write) -> Result<bool> {
-    let loaded = crate::rules::read(&source.rules)?;
+    let loaded = source.extensions.rules(&source.rules)?;
     let rule = find(&loaded.rules, wanted)?;
     if source.output == Output::Ndjson {
         writeln!(out, "{}", serde_json::to_string(&*rule.info)?)?;

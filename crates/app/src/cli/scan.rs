@@ -1,7 +1,7 @@
 //! `scan`: rules over rows from files, offline.
 
 use super::input::{LINE_BYTES_MAX, read_chunk};
-use super::{input, output};
+use super::{Extensions, input, output};
 use crate::rows;
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use otel_log_ai_core::alert::Detection;
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::engine::Scratch;
-use otel_log_ai_core::otel::{Assembler, AuditEvent, AuditRecord, Taxonomy};
+use otel_log_ai_core::otel::{Assembler, AuditEvent, AuditRecord};
 use otel_log_ai_core::rule::Status;
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -25,11 +25,14 @@ use std::time::{Duration, Instant};
 #[command(after_help = "Examples:
   clickhouse-client -q \"SELECT * FROM signoz_logs.logs_v2 LIMIT 100000 FORMAT JSONEachRow\" \\
     | otel-log-ai scan --rules ./sigma/rules -
-  otel-log-ai scan --rules ./rules --output table rows.ndjson")]
+  otel-log-ai scan --rules ./rules --output table rows.ndjson
+  otel-log-ai scan --rules ./rules --mapping ./mapping --pipeline names.yml rows.ndjson")]
 pub struct Args {
     /// Rule files and directories; may be given several times
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     rules: Vec<PathBuf>,
+    #[command(flatten)]
+    extensions: Extensions,
     /// How to print detections
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -59,7 +62,7 @@ const BAD_LINES_TOLD: u64 = 5;
 pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     let (files, rules) = input::parted(&args.rules, &args.files);
-    let mut loaded = crate::rules::read(&rules)?;
+    let mut loaded = args.extensions.rules(&rules)?;
     // Rules marked as unsupported cannot work as they stand, and their authors say so.
     loaded.rules.retain(|rule| rule.info.status != Some(Status::Unsupported));
     for problem in &loaded.problems {
@@ -68,7 +71,7 @@ pub fn run(args: &Args) -> Result<()> {
     if loaded.rules.is_empty() {
         bail!("no usable rule in {}", output::paths(&rules));
     }
-    let taxonomy = Taxonomy::builtin().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let taxonomy = args.extensions.taxonomy()?;
     let detector = Detector::new(loaded.rules, taxonomy);
     let ready = started.elapsed();
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));

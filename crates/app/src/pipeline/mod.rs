@@ -115,8 +115,8 @@ pub async fn run(config: Config) -> Result<(), Failure> {
 
 /// Reads and compiles the rules for the start; without any there is nothing to do.
 fn load_rules(config: &Config) -> Result<Arc<ArcSwap<Detector>>, Failure> {
-    let (detector, loaded) = rules::compile(&config.rules)
-        .map_err(|problem| Failure::unusable(anyhow::anyhow!("the built-in taxonomy: {problem}")))?;
+    let (detector, loaded) =
+        rules::compile(&config.rules).map_err(|problem| Failure::unusable(anyhow::anyhow!("{problem}")))?;
     reload::tell(&detector, &loaded, false);
     if detector.rules().is_empty() {
         let error = anyhow::anyhow!("no rule is left to use");

@@ -153,6 +153,13 @@ fn fits(pattern: &str, text: &str) -> bool {
     }
 }
 
+/// Who wrote the records for which something holds, whatever these say themselves.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Program {
+    pub when: When,
+    pub program: String,
+}
+
 /// A class that is chosen by conditions.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Source {

@@ -19,6 +19,7 @@ mod class;
 mod decision;
 mod derive;
 mod envelope;
+mod extend;
 mod file;
 mod form;
 mod journald;

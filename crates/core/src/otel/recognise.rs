@@ -323,6 +323,9 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
     found.path = record.attribute("log.file.path").unwrap_or("").into();
     let name = record.attribute("log.file.name").or_else(|| record.attribute("log.file.path"));
     found.file = name.and_then(|name| name.rsplit(['/', '\\']).next()).unwrap_or("").into();
+    if let Some(known) = taxonomy.programs.iter().find(|entry| entry.when.holds(&found, record, event)) {
+        found.program = known.program.clone().into();
+    }
     if matches!(found.format, Format::Text | Format::Syslog) && !found.is_document {
         known_form(&mut found, event);
     }

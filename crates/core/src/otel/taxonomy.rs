@@ -6,11 +6,11 @@
 
 use super::advice::{Advice, Uncarried};
 use super::audit_event::{self, AuditEvent};
-use super::class::{Channels, Format, Found, Source};
+use super::class::{Channels, Format, Found, Program, Source};
 use super::derive::Derive;
 use super::event::{ClassId, Event};
-use super::file;
 use super::record::LogRecord;
+use super::{extend, file};
 use crate::problem::Problem;
 use crate::rule::LogSource;
 use std::collections::BTreeMap;
@@ -70,8 +70,13 @@ pub struct Taxonomy {
     pub(super) derive: Vec<Vec<Derive>>,
     pub(super) channels: Channels,
     /// In the order in which they are tried.
+    pub(super) programs: Vec<Program>,
+    /// In the order in which they are tried.
     pub(super) sources: Vec<Source>,
 }
+
+/// Most classes: an id has 16 bits, and adding one compares it with all.
+const CLASSES_MAX: usize = 8192;
 
 /// The shipped files, in the order in which their sources are tried.
 const BUILTIN: &[(&str, &str)] = &[
@@ -96,6 +101,16 @@ impl Taxonomy {
     /// The mapping that ships with the product (`taxonomy/*.yaml`, compiled in).
     pub fn builtin() -> Result<Taxonomy, Problem> {
         Taxonomy::from_files(BUILTIN)
+    }
+
+    /// The shipped mapping, extended by the user's files: `(path, YAML text)` pairs, of which `path`
+    /// is only used to name what is wrong. The user's programs and sources are tried first, their
+    /// channels join the shipped product's, and their `fields` stand before all other native names.
+    pub fn extended(user: &[(&str, &str)]) -> Result<Taxonomy, Problem> {
+        match user.is_empty() {
+            true => Taxonomy::builtin(),
+            false => extend::read(user, BUILTIN),
+        }
     }
 
     /// Reads `(path, YAML text)` pairs; `path` is only used to name what is wrong.
@@ -131,14 +146,18 @@ impl Taxonomy {
     }
 
     /// Adds a class and gives its id; sources that differ in nothing but their conditions share one.
-    pub(super) fn add(&mut self, class: Class, derive: Vec<Derive>) -> ClassId {
+    /// `None`: there are too many.
+    pub(super) fn add(&mut self, class: Class, derive: Vec<Derive>) -> Option<ClassId> {
         let known = self.classes.iter().zip(&self.derive);
         if let Some(id) = { known }.position(|(other, steps)| *other == class && *steps == derive) {
-            return ClassId(id as u16);
+            return Some(ClassId(id as u16));
+        }
+        if self.classes.len() >= CLASSES_MAX {
+            return None;
         }
         self.classes.push(class);
         self.derive.push(derive);
-        ClassId((self.classes.len() - 1) as u16)
+        Some(ClassId((self.classes.len() - 1) as u16))
     }
 }
 
