@@ -78,7 +78,7 @@ fn explain_agrees_with_the_engine_on_recorded_attacks() {
     let tree = tempfile::tempdir().unwrap();
     let Some(rules) = sigmahq(tree.path()) else { return };
     let mut twins = Twins::of(&rules);
-    for row in corpus_rows(&events, Shape::C).step_by(997) {
+    for row in corpus_rows(&events, Shape::C).step_by(2003) {
         let text = String::from_utf8(row.to_json_each_row()).unwrap();
         for record in otel_log_ai::rows::parse(&text).unwrap() {
             twins.agree(&record, &row.id);
@@ -154,7 +154,8 @@ fn what_arrives_in_clickhouse_is_held_against_the_rules() {
     assert_eq!((seen["events"].as_u64(), seen["hosts"].as_array().unwrap().len()), (Some(3), 3), "{seen}");
     assert!(report["sample"].as_str().unwrap().starts_with("3 of 3 rows of the last 2 h"), "{report}");
     let findings = seen["findings"].as_array().unwrap();
-    let silent = |finding: &&Value| finding["text"].as_str().unwrap().contains("carries no command line on 3 of 3");
+    let silent =
+        |finding: &&Value| finding["text"].as_str().unwrap().contains("carries no command line on 3 of 3");
     let finding = findings.iter().find(silent).expect("the command line is missing");
     assert!(finding["rules"].as_u64().unwrap() > 5, "{finding}");
 }
