@@ -78,7 +78,7 @@ fn explain_agrees_with_the_engine_on_recorded_attacks() {
     let tree = tempfile::tempdir().unwrap();
     let Some(rules) = sigmahq(tree.path()) else { return };
     let mut twins = Twins::of(&rules);
-    for row in corpus_rows(&events, Shape::C).step_by(997) {
+    for row in corpus_rows(&events, Shape::C).step_by(2003) {
         let text = String::from_utf8(row.to_json_each_row()).unwrap();
         for record in otel_log_ai::rows::parse(&text).unwrap() {
             twins.agree(&record, &row.id);

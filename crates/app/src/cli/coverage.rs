@@ -2,16 +2,16 @@
 //!
 //! The report itself is made in the core; this reads, asks ClickHouse and prints.
 
-use super::{ConfigFile, input, output};
+use super::{ConfigFile, Extensions, input, output};
 use crate::clickhouse::{Client, Fault, Kind, Layout, Reader, Rows};
 use crate::config::Config;
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
-use otel_log_ai_core::otel::{LogRecord, Taxonomy};
+use otel_log_ai_core::otel::LogRecord;
 use otel_log_ai_core::report::coverage::{Coverage, Reason, coverage};
-use otel_log_ai_core::report::list;
 use otel_log_ai_core::report::navigator;
 use otel_log_ai_core::report::seen::{Observer, Seen};
+use otel_log_ai_core::report::{count, list};
 use serde::Serialize;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -28,6 +28,9 @@ const SLICE_BYTES_MAX: usize = 64 << 20;
 const BLIND_MAX: usize = 60;
 /// Most classes listed of what was seen.
 const CLASSES_MAX: usize = 40;
+/// A field is listed if at least one in so many of the rules for its class asks for it: rules of a
+/// whole log name the fields of all its events.
+const FIELD_RULES_SHARE: usize = 50;
 /// Most findings listed.
 const FINDINGS_MAX: usize = 30;
 
@@ -214,19 +217,6 @@ async fn sample(
     Ok(format!("{} of {} rows of the last {hours} h in {name}{how}{cut}", count(taken), count(total)))
 }
 
-/// With a comma between thousands.
-fn count(number: u64) -> String {
-    let digits = number.to_string();
-    let mut text = String::new();
-    for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index).is_multiple_of(3) {
-            text.push(',');
-        }
-        text.push(digit);
-    }
-    text
-}
-
 fn print_coverage(coverage: &Coverage, out: &mut impl Write) -> Result<()> {
     let sum = &coverage.summary;
     let rows: Vec<[String; 5]> = (sum.log_sources.iter())
@@ -312,7 +302,9 @@ fn print_seen(sample: &str, seen: &Seen, out: &mut impl Write) -> Result<()> {
     )?;
     let rows: Vec<[String; 5]> = (seen.classes.iter().take(CLASSES_MAX))
         .map(|class| {
-            let gaps = class.fields.iter().filter(|field| field.present < class.events);
+            let is_gap = |present: u64| present < class.events;
+            let matters = |rules: usize| rules * FIELD_RULES_SHARE >= class.rules;
+            let gaps = class.fields.iter().filter(|field| is_gap(field.present) && matters(field.rules));
             let gaps: Vec<String> =
                 gaps.map(|f| format!("{} {}", f.field, share(f.present, class.events))).collect();
             let numbers = [class.events, class.hosts as u64, class.rules as u64].map(count);
@@ -327,11 +319,10 @@ fn print_seen(sample: &str, seen: &Seen, out: &mut impl Write) -> Result<()> {
     if !seen.findings.is_empty() {
         writeln!(out, "\nWhat to switch on:")?;
         for (number, finding) in seen.findings.iter().take(FINDINGS_MAX).enumerate() {
-            let hosts = list(&finding.examples, 3);
-            let more = finding.hosts.saturating_sub(finding.examples.len().min(3));
-            let hosts = match (finding.examples.len() > 3, more) {
-                (false, _) | (_, 0) => hosts,
-                _ => format!("{} and {} more", finding.examples[..3].join(", "), count(more as u64)),
+            let named = &finding.examples[..finding.examples.len().min(3)];
+            let hosts = match finding.hosts - named.len() {
+                0 => named.join(", "),
+                more => format!("{} and {} more", named.join(", "), count(more as u64)),
             };
             writeln!(out, "{:3}. {} [{}]", number + 1, finding.text, output::line(&hosts, 160))?;
         }
@@ -386,6 +377,7 @@ fn share(part: u64, whole: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use otel_log_ai_core::otel::Taxonomy;
 
     fn printed(against: &[&str]) -> String {
         let text = "title: Odd Parent\nlevel: high\nlogsource: {product: windows, category: process_creation}\n\
@@ -436,8 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_have_commas() {
-        assert_eq!([0, 999, 1104, 1_000_000].map(count), ["0", "999", "1,104", "1,000,000"]);
+    fn a_share_is_never_rounded_to_none() {
         assert_eq!([share(0, 9), share(1, 1000), share(9, 10)], ["never", "1%", "90%"]);
     }
 }

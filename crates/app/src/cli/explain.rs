@@ -221,15 +221,17 @@ fn print_view(wanted: &str, view: &Through, out: &mut impl Write) -> io::Result<
     }
     for field in &view.fields {
         let text = match field.state {
-            State::NotCarried => "this source does not carry it".to_owned(),
-            State::Absent => format!("{}: absent", field.native.join(", ")),
-            State::Found if field.native == [field.field.as_str()] => {
-                format!("= {}", field.values.join(" | "))
-            }
-            State::Found => format!("{} = {}", field.native.join(", "), field.values.join(" | ")),
+            State::NotCarried => "not carried by this source".to_owned(),
+            State::Absent => "absent".to_owned(),
+            State::Found => field.values.join(" | "),
         };
-        let found = mark(field.state == State::Found);
-        writeln!(out, "    {found} {} {}", field.field, output::line(&text, WIDTH))?;
+        let (found, name) = (mark(field.state == State::Found), &field.field);
+        let native = match field.native.as_slice() {
+            [] => String::new(),
+            [same] if same == name => String::new(),
+            others => format!(" ← {}", others.join(" or ")),
+        };
+        writeln!(out, "    {found} {name}{native}: {}", output::line(&text, WIDTH))?;
     }
     for search in &view.searches {
         print_part(search, 1, out)?;

@@ -54,6 +54,9 @@ enum Command {
     /// List, check and show rules, and what they can see
     Rules(rules::Args),
     /// Tell why a rule did or did not match a row
+    ///
+    /// What the row was recognised as and by what, where each field of the rule was found, and what
+    /// is true of each part of the rule. Without a row: which logs feed the rule.
     Explain(explain::Args),
     /// Show a commented example of the configuration
     #[command(subcommand)]

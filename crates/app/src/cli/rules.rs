@@ -23,6 +23,9 @@ enum Command {
     /// Report every file and line that does not load; exit code 1 if there is one
     Check(Source),
     /// Tell for every rule which logs feed it, how its fields resolve there, or why it cannot fire
+    ///
+    /// With `--against` or `--against-clickhouse`, what really arrives is held against it: which
+    /// hosts deliver what, which rules are blind for want of it, and what to switch on.
     Coverage(coverage::Args),
     /// Show one rule as it is evaluated
     Show {

@@ -29,6 +29,9 @@ pub struct Uncarried {
 pub struct Advice {
     /// Names of the classes; `*` may begin or end one.
     pub class: Vec<String>,
+    /// Those of them that following the advice brings for sure; empty: all.
+    #[serde(default)]
+    pub opens: Vec<String>,
     /// Sigma's name of the field that is missing; without it, the events themselves are.
     pub field: Option<String>,
     /// Where events are missing: hosts that deliver any of these classes should deliver them.
@@ -47,6 +50,11 @@ impl Advice {
     /// Whether it speaks of this class.
     pub fn is_about(&self, class: &str) -> bool {
         any(&self.class, class)
+    }
+
+    /// Whether following it brings events of this class.
+    pub fn brings(&self, class: &str) -> bool {
+        any(if self.opens.is_empty() { &self.class } else { &self.opens }, class)
     }
 
     /// Whether a host with events of this class is one that should deliver.

@@ -196,7 +196,12 @@ fn rule_coverage(rule: &Rule, views: &mut Views<'_>, taxonomy: &Taxonomy) -> Rul
     let wanted = fields(rule);
     let unusable = match rule.info.status == Some(Status::Unsupported) {
         true => Some(Reason::Unsupported),
-        false if !rule.unmet.is_empty() => Some(Reason::Placeholders { names: rule.unmet.clone() }),
+        false if !rule.unmet.is_empty() => {
+            let mut names = rule.unmet.clone();
+            let mut told = BTreeSet::new();
+            names.retain(|name| told.insert(name.clone()));
+            Some(Reason::Placeholders { names })
+        }
         false => None,
     };
     let mut feeds: Vec<Feed> = vec![];

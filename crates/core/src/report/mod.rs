@@ -45,3 +45,28 @@ pub fn list(items: &[String], max: usize) -> String {
         true => format!("{} and {} more", items[..max].join(", "), items.len() - max),
     }
 }
+
+/// A number with a comma between thousands.
+pub fn count(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_have_commas_and_lists_an_end() {
+        assert_eq!([0, 999, 1104, 1_000_000].map(count), ["0", "999", "1,104", "1,000,000"]);
+        let names = ["a", "b", "c"].map(str::to_owned);
+        assert_eq!((list(&names, 3), list(&names, 1)), ("a, b, c".into(), "a and 2 more".into()));
+    }
+}

@@ -7,7 +7,7 @@
 
 use super::coverage::{Coverage, Feed, Resolved};
 use super::truth::known;
-use super::{RuleRef, list};
+use super::{RuleRef, count, list};
 use crate::otel::{
     Advice, Assembler, AuditEvent, AuditRecord, ClassId, Event, LogRecord, Taxonomy, normal_name,
 };
@@ -369,6 +369,7 @@ impl<'t> Observer<'t> {
             all.filter(|(_, class)| wanted(&class.name)).map(|(id, _)| id as u16).collect()
         };
         let about = ids(&|name| advice.is_about(name));
+        let brought = ids(&|name| advice.brings(name));
         let concerned = ids(&|name| advice.concerns(name));
         let is_concerned = |host: &Host| match &advice.field {
             Some(_) => !host.classes.is_disjoint(&about),
@@ -389,7 +390,7 @@ impl<'t> Observer<'t> {
         let rules = match names.is_empty() {
             true => 0,
             false => {
-                (0..self.rules.len()).filter(|rule| self.would_open(*rule, advice, &about, &kinds)).count()
+                (0..self.rules.len()).filter(|rule| self.would_open(*rule, advice, &brought, &kinds)).count()
             }
         };
         if rules == 0 {
@@ -397,12 +398,16 @@ impl<'t> Observer<'t> {
         }
         names.sort();
         let hosts = names.len();
-        let them = if hosts == 1 { "host" } else { "hosts" };
+        let (some, all) = (count(hosts as u64), count(all as u64));
         let place = match &advice.field {
-            Some(_) => format!("on {hosts} of {all} {them} that send such events"),
-            None => format!("from {hosts} of {all} {} hosts", advice.hosts),
+            Some(_) => format!("on {some} of {all} hosts that send such events"),
+            None => format!("from {some} of {all} {} hosts", advice.hosts),
         };
-        let blind = if rules == 1 { "1 rule blind".to_owned() } else { format!("{rules} rules blind") };
+        let blind = if rules == 1 {
+            "1 rule blind".to_owned()
+        } else {
+            format!("{} rules blind", count(rules as u64))
+        };
         let text = format!("{} {place}: {blind} there: {}", advice.what, advice.advice);
         names.truncate(HOSTS_NAMED_MAX);
         Some(Finding { text, advice: advice.advice.clone(), rules, hosts, examples: names })
@@ -413,16 +418,16 @@ impl<'t> Observer<'t> {
         &self,
         number: usize,
         advice: &Advice,
-        about: &BTreeSet<u16>,
+        brought: &BTreeSet<u16>,
         kinds: &BTreeSet<&BTreeSet<u16>>,
     ) -> bool {
         let rule = &self.coverage.rules[number];
         let feeds = || rule.feeds.iter().filter(|feed| feed.can_fire);
-        if !feeds().any(|feed| feed.ids.iter().any(|ClassId(id)| about.contains(id))) {
+        if !feeds().any(|feed| feed.ids.iter().any(|ClassId(id)| brought.contains(id))) {
             return false;
         }
         let opens_by = |feed: &Feed, ClassId(id): &ClassId| match &advice.field {
-            Some(field) if about.contains(id) => self.opens(number, feed, &|r| r.field != *field),
+            Some(field) if brought.contains(id) => self.opens(number, feed, &|r| r.field != *field),
             _ => true,
         };
         let is_open = |kind: &BTreeSet<u16>| {
