@@ -17,6 +17,7 @@ pub mod engine;
 pub mod otel;
 pub mod plan;
 pub mod problem;
+pub mod report;
 pub mod rule;
 pub mod spec;
 pub mod value;

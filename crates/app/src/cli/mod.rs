@@ -2,6 +2,9 @@
 
 pub mod check;
 pub mod config;
+pub mod coverage;
+pub mod explain;
+pub mod input;
 pub mod output;
 pub mod rules;
 pub mod run;
@@ -33,8 +36,10 @@ First steps:
   otel-log-ai run --config otel-log-ai.yaml         the service
 
 Without a server:
-  otel-log-ai rules check ./rules                   do my rules load?
+  otel-log-ai rules check --rules ./rules           do my rules load?
+  otel-log-ai rules coverage --rules ./rules        which logs feed them, and which are blind?
   otel-log-ai scan --rules ./rules rows.ndjson      what do they find in exported rows?
+  otel-log-ai explain --rule ID --rules ./rules -   why did one match a row, or not?
 
 Exit codes: 0 done, 1 a failed check or a failure while running, 2 wrong use or unusable input.";
 
@@ -46,8 +51,10 @@ enum Command {
     Check(check::Args),
     /// Evaluate rules on rows in files, offline
     Scan(scan::Args),
-    /// Show, check and explain rules
+    /// List, check and show rules, and what they can see
     Rules(rules::Args),
+    /// Tell why a rule did or did not match a row
+    Explain(explain::Args),
     /// Show a commented example of the configuration
     #[command(subcommand)]
     Config(config::Command),
@@ -138,6 +145,11 @@ pub fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
             start_log(&OFFLINE_LOG);
             let fine = rules::run(&args).map_err(Failure::unusable)?;
             Ok(if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
+        Command::Explain(args) => {
+            start_log(&OFFLINE_LOG);
+            explain::run(&args).map_err(Failure::unusable)?;
+            Ok(ExitCode::SUCCESS)
         }
         Command::Config(command) => config::run(command),
         Command::Completions { shell } => {

@@ -1,6 +1,6 @@
-//! `rules list|check|show`: what is loaded, and what was rejected and why.
+//! `rules list|check|coverage|show`: what is loaded, and what was rejected and why.
 
-use super::{Extensions, output};
+use super::{Extensions, coverage, output};
 use anyhow::{Result, bail};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use otel_log_ai_core::engine::Engine;
@@ -22,6 +22,8 @@ enum Command {
     List(Source),
     /// Report every file and line that does not load; exit code 1 if there is one
     Check(Source),
+    /// Tell for every rule which logs feed it, how its fields resolve there, or why it cannot fire
+    Coverage(coverage::Args),
     /// Show one rule as it is evaluated
     Show {
         /// Rule id, or the beginning of its title
@@ -57,6 +59,7 @@ pub fn run(args: &Args) -> Result<bool> {
     let done = match &args.command {
         Command::List(source) => list(source, &mut out),
         Command::Check(source) => check(source, &mut out),
+        Command::Coverage(args) => coverage::run(args, &mut out),
         Command::Show { rule, source } => show(rule, source, &mut out),
     };
     match done.and_then(|fine| Ok((fine, out.flush()?))) {
@@ -141,18 +144,24 @@ fn check(source: &Source, out: &mut impl Write) -> Result<bool> {
 /// Rules whose log source no class of the mapping has.
 fn blind<'r>(rules: &'r [Rule], taxonomy: &Taxonomy) -> Vec<&'r Rule> {
     let views = || taxonomy.classes.iter().flat_map(|class| &class.views);
-    rules.iter().filter(|rule| !views().any(|view| rule.info.logsource.covers(&view.logsource))).collect()
+    rules.iter().filter(|rule| !views().any(|view| view.takes(&rule.info.logsource))).collect()
+}
+
+/// The rule with this id, or whose title begins so.
+pub fn find<'r>(rules: &'r [Rule], wanted: &str) -> Result<&'r Rule> {
+    let title = wanted.to_lowercase();
+    let found = (rules.iter())
+        .find(|rule| rule.info.id.eq_ignore_ascii_case(wanted))
+        .or_else(|| rules.iter().find(|rule| rule.info.title.to_lowercase().starts_with(&title)));
+    match found {
+        Some(rule) => Ok(rule),
+        None => bail!("no rule has the id or title `{wanted}`; `rules list` shows all"),
+    }
 }
 
 fn show(wanted: &str, source: &Source, out: &mut impl Write) -> Result<bool> {
     let loaded = source.extensions.rules(&source.rules)?;
-    let title = wanted.to_lowercase();
-    let found = (loaded.rules.iter())
-        .find(|rule| rule.info.id == wanted)
-        .or_else(|| loaded.rules.iter().find(|rule| rule.info.title.to_lowercase().starts_with(&title)));
-    let Some(rule) = found else {
-        bail!("no rule has the id or title `{wanted}`; `rules list` shows all");
-    };
+    let rule = find(&loaded.rules, wanted)?;
     if source.output == Output::Ndjson {
         writeln!(out, "{}", serde_json::to_string(&*rule.info)?)?;
         return Ok(true);

@@ -1,6 +1,7 @@
 //! `scan`: rules over rows from files, offline.
 
-use super::{Extensions, output};
+use super::input::{LINE_BYTES_MAX, read_chunk};
+use super::{Extensions, input, output};
 use crate::rows;
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
@@ -8,11 +9,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use otel_log_ai_core::alert::Detection;
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::engine::Scratch;
+use otel_log_ai_core::otel::{Assembler, AuditEvent, AuditRecord};
 use otel_log_ai_core::rule::Status;
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
-use std::path::PathBuf;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Evaluate rules on log rows from files or standard input.
@@ -54,31 +55,13 @@ enum Output {
     Table,
 }
 
-/// Longest line that is read, bytes; a longer one is counted as bad and skipped.
-const LINE_BYTES_MAX: usize = 64 << 20;
-/// Lines evaluated together.
-const CHUNK_LINES: usize = 4096;
-/// … or so many bytes, whichever comes first.
-const CHUNK_BYTES: usize = 16 << 20;
 /// Bad lines told one by one; the rest is only counted.
 const BAD_LINES_TOLD: u64 = 5;
-
-/// Parts what follows `--rules` from input files given right behind it, as in
-/// `scan --rules DIR FILE`: rules are directories and YAML files, everything else is input.
-fn inputs_and_rules(args: &Args) -> (Vec<PathBuf>, Vec<PathBuf>) {
-    let is_input = |path: &&PathBuf| {
-        let yaml = path.extension().is_some_and(|e| e == "yml" || e == "yaml");
-        path.as_os_str() == "-" || (!yaml && path.exists() && !path.is_dir())
-    };
-    let (mut inputs, rules): (Vec<&PathBuf>, Vec<&PathBuf>) = args.rules.iter().partition(is_input);
-    inputs.extend(&args.files);
-    (inputs.into_iter().cloned().collect(), rules.into_iter().cloned().collect())
-}
 
 /// Runs the command. An error means unusable input: exit code 2.
 pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
-    let (files, rules) = inputs_and_rules(args);
+    let (files, rules) = input::parted(&args.rules, &args.files);
     let mut loaded = args.extensions.rules(&rules)?;
     // Rules marked as unsupported cannot work as they stand, and their authors say so.
     loaded.rules.retain(|rule| rule.info.status != Some(Status::Unsupported));
@@ -95,6 +78,7 @@ pub fn run(args: &Args) -> Result<()> {
     let mut scan = Scan {
         detector: &detector,
         scratches: (0..threads.max(1)).map(|_| Scratch::default()).collect(),
+        assembler: Assembler::default(),
         totals: Totals::default(),
         progress: progress(&files),
         out: Sink::new(args.output),
@@ -103,6 +87,7 @@ pub fn run(args: &Args) -> Result<()> {
     for path in if files.is_empty() { &from_stdin } else { files.as_slice() } {
         scan.file(path)?;
     }
+    scan.audit_rest()?;
     scan.progress.finish_and_clear();
     scan.out.finish()?;
     let totals = scan.totals;
@@ -130,6 +115,9 @@ struct Scan<'d> {
     detector: &'d Detector,
     /// One per thread.
     scratches: Vec<Scratch>,
+    /// Puts audit records together. Input has no clock: what is not whole waits to the end, or until
+    /// too much is waiting.
+    assembler: Assembler,
     totals: Totals,
     progress: ProgressBar,
     out: Sink,
@@ -154,19 +142,19 @@ struct Found {
     /// Line within the chunk, and what is wrong with it.
     bad: Vec<(usize, String)>,
     faults: Vec<(usize, String)>,
+    /// Line within the chunk, and the audit record.
+    audit: Vec<(usize, AuditRecord)>,
     records: u64,
     unrecognised: u64,
 }
 
+/// Under these names a waiting audit record remembers where in the input it stood.
+const PLACE: [&str; 2] = ["input.file", "input.line"];
+
 impl Scan<'_> {
-    fn file(&mut self, path: &PathBuf) -> Result<()> {
+    fn file(&mut self, path: &Path) -> Result<()> {
         let name = path.display().to_string();
-        let mut input: Box<dyn BufRead> = if name == "-" {
-            Box::new(BufReader::with_capacity(1 << 20, io::stdin()))
-        } else {
-            let file = File::open(path).with_context(|| format!("cannot open {name}"))?;
-            Box::new(BufReader::with_capacity(1 << 20, file))
-        };
+        let mut input = input::open(path)?;
         let mut done = 0;
         loop {
             let (lines, bytes) = read_chunk(&mut input).with_context(|| format!("cannot read {name}"))?;
@@ -206,8 +194,37 @@ impl Scan<'_> {
             for (line, detection) in &found.detections {
                 self.out.detection(file, number(*line), detection)?;
             }
+            for (line, mut record) in found.audit {
+                let place = [file.to_owned(), number(line).to_string()];
+                record.row.resources.extend(PLACE.map(str::to_owned).into_iter().zip(place));
+                self.assembler.add(record, 0);
+            }
         }
         self.totals.lines += lines.len() as u64;
+        let whole = self.assembler.due(0);
+        self.audit(&whole)
+    }
+
+    /// The audit events that are not whole at the end of the input.
+    fn audit_rest(&mut self) -> Result<()> {
+        let rest = self.assembler.flush();
+        self.audit(&rest)
+    }
+
+    /// Evaluates audit events that were put together; they are said to stand where their system call
+    /// stood.
+    fn audit(&mut self, events: &[AuditEvent]) -> Result<()> {
+        let mut detections = vec![];
+        for audit in events {
+            self.detector.detect_audit(audit, &mut self.scratches[0], &mut detections);
+            let place = |name: &str| audit.row.resources.iter().find(|(n, _)| n == name).map(|(_, v)| v);
+            let file = place(PLACE[0]).map_or("", String::as_str);
+            let line = place(PLACE[1]).and_then(|line| line.parse().ok()).unwrap_or(0);
+            self.totals.detections += detections.len() as u64;
+            for detection in detections.drain(..) {
+                self.out.detection(file, line, &detection)?;
+            }
+        }
         Ok(())
     }
 }
@@ -232,48 +249,13 @@ fn evaluate(detector: &Detector, lines: &[Vec<u8>], scratch: &mut Scratch) -> Fo
                     found.records += 1;
                     found.unrecognised += u64::from(!outcome.recognised);
                     found.faults.extend(outcome.fault.map(|fault| (number, fault)));
+                    found.audit.extend(outcome.audit.into_iter().map(|record| (number, record)));
                     found.detections.extend(detections.drain(..).map(|detection| (number, detection)));
                 }
             }
         }
     }
     found
-}
-
-/// Reads some lines and says how many bytes they were. Of a line that is too long only so much is
-/// kept that it can be told.
-fn read_chunk(input: &mut dyn BufRead) -> io::Result<(Vec<Vec<u8>>, u64)> {
-    let (mut lines, mut bytes) = (Vec::new(), 0);
-    while lines.len() < CHUNK_LINES && bytes < CHUNK_BYTES as u64 {
-        let mut line = Vec::new();
-        let read = Read::take(&mut *input, LINE_BYTES_MAX as u64 + 1).read_until(b'\n', &mut line)?;
-        if read == 0 {
-            break;
-        }
-        bytes += read as u64;
-        if line.len() > LINE_BYTES_MAX && line.last() != Some(&b'\n') {
-            bytes += skip_line(input)?;
-        }
-        lines.push(line);
-    }
-    Ok((lines, bytes))
-}
-
-/// Discards what is left of a line.
-fn skip_line(input: &mut dyn BufRead) -> io::Result<u64> {
-    let mut skipped = 0;
-    loop {
-        let buffer = input.fill_buf()?;
-        let (take, done) = match buffer.iter().position(|byte| *byte == b'\n') {
-            Some(at) => (at + 1, true),
-            None => (buffer.len(), buffer.is_empty()),
-        };
-        input.consume(take);
-        skipped += take as u64;
-        if done {
-            return Ok(skipped);
-        }
-    }
 }
 
 impl Totals {

@@ -229,8 +229,8 @@ mod tests {
         let with_mapping = config::Rules { mapping: vec![broken.clone()], ..fine.clone() };
         let with_pipeline = config::Rules { pipelines: vec![broken], ..fine };
         for (settings, line) in [(with_mapping, "broken.txt:2: "), (with_pipeline, "broken.txt:1: ")] {
-            let Err(problem) = compile(&settings) else { panic!("{settings:?} is taken") };
-            assert!(problem.to_string().contains(line), "{problem}");
+            let problem = compile(&settings).expect_err("a problem").to_string();
+            assert!(problem.contains(line), "{problem}");
         }
     }
 

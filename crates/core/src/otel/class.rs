@@ -36,6 +36,9 @@ pub(super) struct Found<'a> {
 pub(super) enum Format {
     /// One auditd record.
     Audit,
+    /// An event put together from auditd's records.
+    #[serde(rename = "audit_event")]
+    AuditEvent,
     /// A line with a syslog header, syslog attributes, or a journald entry.
     Syslog,
     /// A line of a web server's access log.
@@ -47,6 +50,21 @@ pub(super) enum Format {
     /// Any other text.
     #[default]
     Text,
+}
+
+impl Format {
+    /// As the taxonomy writes it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Audit => "audit",
+            Format::AuditEvent => "audit_event",
+            Format::Syslog => "syslog",
+            Format::Access => "access",
+            Format::Form => "form",
+            Format::Json => "json",
+            Format::Text => "text",
+        }
+    }
 }
 
 /// Conditions that must all hold. Values may begin or end with `*`, and letter case does not

@@ -11,6 +11,17 @@ pub struct ClassId(pub u16);
 /// A field's name as the log source writes it (`Image`, `Threat Name`, `userIdentity.type`).
 pub type FieldName<'a> = Cow<'a, str>;
 
+/// What decided an event's class, for whoever asks why; [`super::Taxonomy::decision`] tells it in words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Decided {
+    /// Form of the record: `windows`, `audit`, `syslog`, `access`, `json`, `text`, or the name of a
+    /// line's form; empty where nothing was decided.
+    pub form: &'static str,
+    /// Number of the taxonomy's source whose conditions held. Windows events have none: channel and
+    /// event id decide.
+    pub source: Option<u16>,
+}
+
 /// The decoded event. Fields carry their *native* names; what a rule calls them is the business of
 /// the class ([`super::View::fields`]), which the engine resolves once, when it compiles.
 #[derive(Debug, Clone, Default)]
@@ -28,9 +39,14 @@ pub struct Event<'a> {
     /// Host the event happened on, by the precedence of the mapping (the origin's name before the
     /// forwarder's); empty if nothing tells.
     pub host: Cow<'a, str>,
+    /// The audit records in it that are parts of a larger event, each from `type=` on; see
+    /// [`super::Assembler`].
+    pub audit: Vec<Cow<'a, str>>,
     /// Set where the body was not what it seemed (broken JSON, cut XML): what was wrong. The rest
     /// of the event is still used.
     pub fault: Option<String>,
+    /// Why it is of its class.
+    pub decided: Decided,
 }
 
 impl<'a> Event<'a> {
@@ -58,7 +74,9 @@ impl<'a> Event<'a> {
             texts: self.texts.into_iter().map(owned).collect(),
             source: owned(self.source),
             host: owned(self.host),
+            audit: self.audit.into_iter().map(owned).collect(),
             fault: self.fault,
+            decided: self.decided,
         }
     }
 }

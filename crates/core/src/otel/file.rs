@@ -1,5 +1,6 @@
 //! Reading the files of `taxonomy/`, and the user's own of the same form.
 
+use super::advice::{Advice, Uncarried};
 use super::class::{Program, Slot, Source, When};
 use super::derive::Derive;
 use super::event::ClassId;
@@ -34,6 +35,10 @@ pub(super) struct File {
     programs: Vec<Spanned<ProgramEntry>>,
     #[serde(default)]
     sources: Vec<SourceEntry>,
+    #[serde(default)]
+    uncarried: Vec<Uncarried>,
+    #[serde(default)]
+    advice: Vec<Advice>,
     #[serde(default)]
     pub fields: Vec<Spanned<FieldsEntry>>,
 }
@@ -90,6 +95,9 @@ struct SourceEntry {
     class: String,
     when: When,
     views: Vec<ViewEntry>,
+    /// Whether other events have told the same.
+    #[serde(default)]
+    repeat: bool,
     /// For all views.
     #[serde(default)]
     fields: Fields,
@@ -200,14 +208,17 @@ pub(super) fn add_sources(path: &str, file: File, taxonomy: &mut Taxonomy) -> Re
         taxonomy.programs.push(Program { when, program });
     }
     for entry in file.sources {
-        let views = entry
-            .views
-            .into_iter()
-            .map(|view| View { logsource: view.logsource(), fields: merged(&entry.fields, &view.fields) });
+        let views = entry.views.into_iter().map(|view| View {
+            logsource: view.logsource(),
+            fields: merged(&entry.fields, &view.fields),
+            is_repeat: entry.repeat,
+        });
         let class = Class { name: entry.class, views: views.collect() };
         let class = taxonomy.add(class, entry.derive).ok_or_else(|| too_many(path, "sources"))?;
         taxonomy.sources.push(Source::new(entry.when, class));
     }
+    taxonomy.uncarried.extend(file.uncarried);
+    taxonomy.advice.extend(file.advice);
     Ok(())
 }
 
@@ -239,6 +250,7 @@ pub(super) fn add_channels(
             service: service.map(str::to_owned),
         },
         fields,
+        is_repeat: false,
     };
     if section.other_channels {
         let view = product(None, None, section.fields.clone());
@@ -349,6 +361,7 @@ fn slot(
                     service: None,
                 },
                 fields: merged(&section.fields, &entry.fields),
+                is_repeat: false,
             });
             derive.extend(entry.derive.iter().filter(|d| !derive.contains(d)).cloned().collect::<Vec<_>>());
         }

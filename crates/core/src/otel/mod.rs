@@ -4,12 +4,19 @@
 mod record;
 pub use record::LogRecord;
 mod event;
-pub use event::{ClassId, Event, FieldName};
+pub use event::{ClassId, Decided, Event, FieldName};
 mod taxonomy;
 pub use taxonomy::{Class, Taxonomy, View, normal_name};
+mod audit_event;
+pub use audit_event::{
+    Assembler, AssemblerCounts, AssemblerSettings, AuditChanges, AuditEvent, AuditRecord, AuditRow, Process,
+};
+mod advice;
+pub use advice::{Advice, Uncarried};
 
 mod auditd;
 mod class;
+mod decision;
 mod derive;
 mod envelope;
 mod extend;
@@ -18,6 +25,7 @@ mod form;
 mod journald;
 mod json;
 mod line;
+mod peer;
 mod recognise;
 mod reshape;
 mod split;

@@ -4,7 +4,9 @@
 //! is) or of *sources* (everything else: conditions tell). Both end as classes; the format is
 //! described at the top of `taxonomy/windows.yaml` and `taxonomy/linux.yaml`.
 
-use super::class::{Channels, Program, Source};
+use super::advice::{Advice, Uncarried};
+use super::audit_event::{self, AuditEvent};
+use super::class::{Channels, Format, Found, Program, Source};
 use super::derive::Derive;
 use super::event::{ClassId, Event};
 use super::record::LogRecord;
@@ -21,9 +23,18 @@ pub struct View {
     /// Sigma field → native field names, any of whose values count. A field not listed is looked
     /// up under its own name; an empty list says that this source cannot carry the field.
     pub fields: BTreeMap<String, Vec<String>>,
+    /// Whether the event repeats what other events have told: then rules that name neither category
+    /// nor service do not apply, since they have seen those.
+    pub is_repeat: bool,
 }
 
 impl View {
+    /// Whether a rule of this log source applies to events of the view.
+    pub fn takes(&self, rule: &LogSource) -> bool {
+        let is_general = rule.category.is_none() && rule.service.is_none();
+        rule.covers(&self.logsource) && !(self.is_repeat && is_general)
+    }
+
     /// The native names under which a rule of this log source finds `field`.
     pub fn native<'s>(&'s self, field: &'s str) -> Vec<&'s str> {
         let names = self.fields.get(field).or_else(|| {
@@ -51,6 +62,10 @@ pub struct Class {
 pub struct Taxonomy {
     /// All classes; a [`ClassId`] is an index into this.
     pub classes: Vec<Class>,
+    /// Log sources that no OpenTelemetry source can carry, with the reason.
+    pub uncarried: Vec<Uncarried>,
+    /// What to switch on where logs or fields do not arrive.
+    pub advice: Vec<Advice>,
     /// What is computed for the events of each class, by [`ClassId`].
     pub(super) derive: Vec<Vec<Derive>>,
     pub(super) channels: Channels,
@@ -79,6 +94,7 @@ const BUILTIN: &[(&str, &str)] = &[
     ("taxonomy/ecs.yaml", include_str!("../../../../taxonomy/ecs.yaml")),
     ("taxonomy/semconv.yaml", include_str!("../../../../taxonomy/semconv.yaml")),
     ("taxonomy/application.yaml", include_str!("../../../../taxonomy/application.yaml")),
+    ("taxonomy/advice.yaml", include_str!("../../../../taxonomy/advice.yaml")),
 ];
 
 impl Taxonomy {
@@ -117,6 +133,16 @@ impl Taxonomy {
         let mut events = vec![];
         self.recognise(record, &mut |event| events.push(event));
         events
+    }
+
+    /// What an event of the audit system is to Sigma; `None` where no class wants it.
+    pub fn audit_event(&self, audit: &AuditEvent) -> Option<Event<'static>> {
+        let mut event = audit_event::event(audit)?;
+        let found = Found { format: Format::AuditEvent, ..Found::default() };
+        let row = audit.row.record();
+        event.class =
+            self.sources.iter().find(|s| s.when.holds(&found, &row, &event)).map(|source| source.class);
+        event.class.is_some().then_some(event)
     }
 
     /// Adds a class and gives its id; sources that differ in nothing but their conditions share one.
