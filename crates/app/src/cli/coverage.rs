@@ -2,12 +2,12 @@
 //!
 //! The report itself is made in the core; this reads, asks ClickHouse and prints.
 
-use super::{ConfigFile, input, output};
+use super::{ConfigFile, Extensions, input, output};
 use crate::clickhouse::{Client, Fault, Kind, Layout, Reader, Rows};
 use crate::config::Config;
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
-use otel_log_ai_core::otel::{LogRecord, Taxonomy};
+use otel_log_ai_core::otel::LogRecord;
 use otel_log_ai_core::report::coverage::{Coverage, Reason, coverage};
 use otel_log_ai_core::report::list;
 use otel_log_ai_core::report::navigator;
@@ -399,7 +399,7 @@ mod tests {
             detection: {s: {TargetUserName|expand: '%machines%'}, condition: s}\n";
         let (rules, problems) = otel_log_ai_core::rule::load("t.yml", text);
         assert_eq!(problems, []);
-        let taxonomy = Taxonomy::builtin().unwrap();
+        let taxonomy = otel_log_ai_core::otel::Taxonomy::builtin().unwrap();
         let coverage = coverage(&rules, &taxonomy);
         let mut out = Vec::new();
         print_coverage(&coverage, &mut out).unwrap();
