@@ -391,7 +391,7 @@ mod tests {
             detection: {s: {TargetUserName|expand: '%machines%'}, condition: s}\n";
         let (rules, problems) = otel_log_ai_core::rule::load("t.yml", text);
         assert_eq!(problems, []);
-        let taxonomy = Taxonomy::builtin().unwrap();
+        let taxonomy = otel_log_ai_core::otel::Taxonomy::builtin().unwrap();
         let coverage = coverage(&rules, &taxonomy);
         let mut out = Vec::new();
         print_coverage(&coverage, &mut out).unwrap();
