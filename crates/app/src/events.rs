@@ -164,6 +164,9 @@ pub enum Event<'a> {
     StoreBack,
     /// The limit of open alerts was reached.
     AlertsEvicted { alerts: u64 },
+    /// So many audit events were finished before all of their records had come, because too many
+    /// were waiting.
+    AuditEventsEarly { events: u64 },
     /// The service stops.
     Stopping { signal: &'a str },
 }
@@ -244,6 +247,7 @@ impl Event<'_> {
     fn emit_processing(&self) {
         static CUT: AtomicBool = AtomicBool::new(false);
         static EVICTED: AtomicBool = AtomicBool::new(false);
+        static AUDIT_EARLY: AtomicBool = AtomicBool::new(false);
         let c = &COUNTERS;
         match self {
             Event::BodiesCut { rows, longest_bytes } => {
@@ -287,6 +291,12 @@ impl Event<'_> {
                 tracing::warn!(
                     alerts,
                     "the limit of open alerts is reached: the quietest are closed early (told once)"
+                );
+            }
+            Event::AuditEventsEarly { events } if once(&AUDIT_EARLY) => {
+                tracing::warn!(
+                    events,
+                    "too many audit events wait for records: the oldest are evaluated as they are (told once)"
                 );
             }
             Event::Stopping { signal } => tracing::info!("{signal}: stopping"),

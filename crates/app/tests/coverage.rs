@@ -40,7 +40,7 @@ impl Twins {
             let hits: Vec<usize> = hits.iter().map(|hit| hit.rule).collect();
             let views = event.class.map_or(&[][..], |id| &self.taxonomy.classes[usize::from(id.0)].views);
             for (number, rule) in self.engine.rules().iter().enumerate() {
-                if !views.iter().any(|view| rule.info.logsource.covers(&view.logsource)) {
+                if !views.iter().any(|view| view.takes(&rule.info.logsource)) {
                     assert!(!hits.contains(&number), "{place}: {}", rule.info.title);
                     continue;
                 }

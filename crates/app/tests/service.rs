@@ -291,3 +291,48 @@ fn wrong_use_is_told_with_exit_code_2() {
     let output = site.command(&["run"]).output().unwrap();
     assert_eq!((output.status.code(), stderr(&output).contains("no rule is left")), (Some(2), true));
 }
+
+#[test]
+fn the_records_of_one_audit_event_meet_across_batches_and_a_restart() {
+    let site = Site::new("svc_audit");
+    std::fs::write(
+        site.path("rules/shell.yml"),
+        "title: Web shell\nid: 5c0ff1ce-0000-4000-8000-00000000000a\nstatus: stable\nlevel: high\n\
+         logsource: {product: linux, category: process_creation}\n\
+         detection: {sel: {ParentImage|endswith: '/nginx', CommandLine|contains: 'sh -c id'}, condition: sel}\n",
+    )
+    .unwrap();
+    let insert = |records: &[String]| {
+        let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+        let rows: Vec<LogRow> = records
+            .iter()
+            .map(|record| LogRow::new(now_ns, &[("host.name", "lin01")], record.clone()))
+            .collect();
+        Writer::new(ClickHouse::shared(), Layout::Signoz, site.database).write(&rows).unwrap();
+    };
+    let execve = |serial: u32, ids: &str, exe: &str, arguments: &str| -> Vec<String> {
+        let id = format!("msg=audit(1785924930.{serial}:{serial})");
+        vec![
+            format!(
+                "type=SYSCALL {id}: arch=c000003e syscall=59 success=yes exit=0 items=1 {ids} uid=33 ses=4294967295 comm=\"x\" exe=\"{exe}\""
+            ),
+            format!("type=EXECVE {id}: {arguments}"),
+            format!("type=CWD {id}: cwd=\"/\""),
+            format!("type=PATH {id}: item=0 name=\"{exe}\" nametype=NORMAL"),
+        ]
+    };
+    let nginx = execve(100, "ppid=1 pid=700", "/usr/sbin/nginx", "argc=1 a0=\"nginx\"");
+    let shell = execve(200, "ppid=700 pid=701", "/usr/bin/dash", "argc=3 a0=\"sh\" a1=\"-c\" a2=\"id\"");
+    let service = site.start();
+    insert(&shell[1..]);
+    site.wait("the first half", |site| site.stats()["rows"] == 3);
+    drop(service);
+    // Killed with half an event; its rows are behind the position.
+    let service = site.start();
+    insert(&nginx);
+    insert(&shell[..1]);
+    site.wait("the alert", |site| site.alerts().len() == 1);
+    let key = ("Web shell".to_string(), "lin01".to_string());
+    assert_eq!(site.alerts().get(&key), Some(&1), "{:?}", site.alerts());
+    assert_eq!(service.stop(), Some(0), "{}", site.log());
+}

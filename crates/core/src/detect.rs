@@ -2,7 +2,7 @@
 
 use crate::alert::{Detection, Origin};
 use crate::engine::{Engine, Scratch};
-use crate::otel::{Event, LogRecord, Taxonomy};
+use crate::otel::{AuditEvent, AuditRecord, Event, LogRecord, Taxonomy};
 use crate::rule::Rule;
 use std::sync::Arc;
 
@@ -20,6 +20,8 @@ pub struct Outcome {
     pub recognised: bool,
     /// What was wrong with the record first, if anything.
     pub fault: Option<String>,
+    /// Audit records in it, to be put together by an [`crate::otel::Assembler`].
+    pub audit: Vec<AuditRecord>,
 }
 
 impl Detector {
@@ -49,18 +51,37 @@ impl Detector {
     pub fn detect(&self, record: &LogRecord<'_>, scratch: &mut Scratch, out: &mut Vec<Detection>) -> Outcome {
         let mut outcome = Outcome::default();
         self.taxonomy.recognise(record, &mut |event| {
-            let hits = self.engine.run(&event, scratch).to_vec();
-            if !hits.is_empty() {
-                let origin = origin(record, &event);
-                for hit in hits {
-                    let fields = self.engine.evidence(&event, scratch, hit);
-                    out.push(detection(&self.engine.rules()[hit.rule], fields, &origin, &event));
-                }
-            }
+            self.run(record, &event, scratch, out);
+            outcome.audit.extend(AuditRecord::all(&event, record, &ORIGIN_RESOURCES));
             outcome.recognised |= event.class.is_some();
             outcome.fault = outcome.fault.take().or(event.fault);
         });
         outcome
+    }
+
+    /// Appends the detections of an event that was put together from audit records.
+    pub fn detect_audit(&self, audit: &AuditEvent, scratch: &mut Scratch, out: &mut Vec<Detection>) {
+        if let Some(event) = self.taxonomy.audit_event(audit) {
+            self.run(&audit.row.record(), &event, scratch, out);
+        }
+    }
+
+    fn run(
+        &self,
+        record: &LogRecord<'_>,
+        event: &Event<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Detection>,
+    ) {
+        let hits = self.engine.run(event, scratch).to_vec();
+        if hits.is_empty() {
+            return;
+        }
+        let origin = origin(record, event);
+        for hit in hits {
+            let fields = self.engine.evidence(event, scratch, hit);
+            out.push(detection(&self.engine.rules()[hit.rule], fields, &origin, event));
+        }
     }
 }
 
@@ -79,7 +100,7 @@ fn detection(
 }
 
 /// Native field names that say who acted, the likelier first.
-const USER_FIELDS: [&str; 9] = [
+const USER_FIELDS: [&str; 27] = [
     "User",
     "SubjectUserName",
     "TargetUserName",
@@ -89,9 +110,27 @@ const USER_FIELDS: [&str; 9] = [
     "cs-username",
     "userIdentity.userName",
     "acct",
+    "ecs.user",
+    "user.name",
+    "process.user.name",
+    "user.username",
+    "userIdentity.arn",
+    "properties.initiatedBy.user.userPrincipalName",
+    "initiatedBy.user.userPrincipalName",
+    "properties.userPrincipalName",
+    "userPrincipalName",
+    "protoPayload.authenticationInfo.principalEmail",
+    "UserId",
+    "actor.alternateId",
+    "actor.email",
+    "actor_user_name",
+    "actor",
+    "caller",
+    "user.email",
+    "columns.username",
 ];
 /// Native field names that say from where.
-const SRC_IP_FIELDS: [&str; 9] = [
+const SRC_IP_FIELDS: [&str; 20] = [
     "IpAddress",
     "SourceIp",
     "c-ip",
@@ -101,7 +140,22 @@ const SRC_IP_FIELDS: [&str; 9] = [
     "sourceIPAddress",
     "addr",
     "rhost",
+    "source.ip",
+    "callerIpAddress",
+    "properties.ipAddress",
+    "ipAddress",
+    "protoPayload.requestMetadata.callerIp",
+    "client.ipAddress",
+    "sourceIPs",
+    "ClientIP",
+    "ipaddr",
+    "actor_ip",
+    "src_host",
 ];
+
+/// Resource attributes of which [`Origin`] tells.
+const ORIGIN_RESOURCES: [&str; 5] =
+    ["service.name", "k8s.namespace.name", "k8s.pod.name", "k8s.container.name", "container.name"];
 
 fn origin(record: &LogRecord<'_>, event: &Event<'_>) -> Origin {
     let first = |names: &[&str]| {

@@ -91,7 +91,7 @@ pub fn plan(rules: &[Rule], class: &Class) -> Plan {
         let mut seen: Vec<&View> = Vec::new();
         for view in &class.views {
             let same_names = seen.iter().any(|other| other.fields == view.fields);
-            if same_names || !rule.info.logsource.covers(&view.logsource) {
+            if same_names || !view.takes(&rule.info.logsource) {
                 continue;
             }
             seen.push(view);
@@ -295,7 +295,7 @@ mod tests {
         assert_eq!(problems, []);
         let fields = [("Gone".to_owned(), vec![]), ("Image".to_owned(), vec!["NewProcessName".to_owned()])];
         let logsource = LogSource { product: Some("x".into()), ..Default::default() };
-        let view = View { logsource, fields: fields.into_iter().collect() };
+        let view = View { logsource, fields: fields.into_iter().collect(), ..View::default() };
         plan(&rules, &Class { name: "x".into(), views: vec![view] })
     }
 

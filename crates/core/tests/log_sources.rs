@@ -498,6 +498,20 @@ fn names_of_the_conventions_and_of_ecs() {
 }
 
 #[test]
+fn a_document_tells_its_host() {
+    for document in [
+        json!({"host": {"name": "lin01"}, "agent": {"type": "auditbeat"}}),
+        json!({"hostIdentifier": "lin01", "name": "x", "action": "added"}),
+        json!({"node_name": "lin01", "process_exec": {"process": {"binary": "/usr/bin/id"}}}),
+    ] {
+        let text = document.to_string();
+        let mut record = body(&text);
+        record.resources = pairs(&json!({"host.name": "relay"}));
+        assert_eq!(TAXONOMY.events(&record)[0].host, "lin01", "{text}");
+    }
+}
+
+#[test]
 fn requests_of_two_generations_are_a_web_servers_log() {
     let wanted = [
         ("cs-method", "GET"),

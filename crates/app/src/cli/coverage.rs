@@ -2,12 +2,12 @@
 //!
 //! The report itself is made in the core; this reads, asks ClickHouse and prints.
 
-use super::{ConfigFile, input, output};
+use super::{ConfigFile, Extensions, input, output};
 use crate::clickhouse::{Client, Fault, Kind, Layout, Reader, Rows};
 use crate::config::Config;
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
-use otel_log_ai_core::otel::{LogRecord, Taxonomy};
+use otel_log_ai_core::otel::LogRecord;
 use otel_log_ai_core::report::coverage::{Coverage, Reason, coverage};
 use otel_log_ai_core::report::navigator;
 use otel_log_ai_core::report::seen::{Observer, Seen};
@@ -48,6 +48,8 @@ pub struct Args {
     /// Rule file or directory; may be given several times
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     rules: Vec<PathBuf>,
+    #[command(flatten)]
+    extensions: Extensions,
     /// How to print
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -88,14 +90,14 @@ struct Report<'r> {
 
 /// Runs the command. Blind rules are a finding and no failure: always `true`.
 pub fn run(args: &Args, out: &mut impl Write) -> Result<bool> {
-    let loaded = crate::rules::read(&args.rules)?;
+    let loaded = args.extensions.rules(&args.rules)?;
     for problem in &loaded.problems {
         tracing::warn!("{problem}");
     }
     if loaded.rules.is_empty() {
         bail!("no usable rule in {}", output::paths(&args.rules));
     }
-    let taxonomy = Taxonomy::builtin().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let taxonomy = args.extensions.taxonomy()?;
     let coverage = coverage(&loaded.rules, &taxonomy);
     let mut sample = None;
     let mut seen = None;
@@ -375,6 +377,7 @@ fn share(part: u64, whole: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use otel_log_ai_core::otel::Taxonomy;
 
     fn printed(against: &[&str]) -> String {
         let text = "title: Odd Parent\nlevel: high\nlogsource: {product: windows, category: process_creation}\n\

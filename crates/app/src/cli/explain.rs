@@ -1,11 +1,11 @@
 //! `explain`: why a rule did or did not match a row.
 
-use super::{input, output, rules};
+use super::{Extensions, input, output, rules};
 use anyhow::Result;
 use clap::{Args as ClapArgs, ValueEnum};
-use otel_log_ai_core::otel::Taxonomy;
+use otel_log_ai_core::otel::{Assembler, AuditEvent, AuditRecord, Taxonomy};
 use otel_log_ai_core::report::coverage::coverage;
-use otel_log_ai_core::report::explain::{Explanation, Part, State, Through, explain};
+use otel_log_ai_core::report::explain::{Explanation, Part, State, Through, explain, explain_audit};
 use otel_log_ai_core::report::list;
 use otel_log_ai_core::rule::Rule;
 use serde::Serialize;
@@ -33,6 +33,8 @@ pub struct Args {
     /// Rule file or directory; may be given several times
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     rules: Vec<PathBuf>,
+    #[command(flatten)]
+    extensions: Extensions,
     /// How to print
     #[arg(long, value_enum, default_value_t = Output::Tree)]
     output: Output,
@@ -64,12 +66,12 @@ struct Line<'e> {
 /// Runs the command.
 pub fn run(args: &Args) -> Result<()> {
     let (rows, paths) = input::parted(&args.rules, &args.rows);
-    let loaded = crate::rules::read(&paths)?;
+    let loaded = args.extensions.rules(&paths)?;
     for problem in &loaded.problems {
         tracing::warn!("{problem}");
     }
     let rule = rules::find(&loaded.rules, &args.rule)?;
-    let taxonomy = Taxonomy::builtin().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let taxonomy = args.extensions.taxonomy()?;
     let mut out = BufWriter::new(io::stdout());
     let done = match rows.is_empty() {
         true => print_feeds(rule, &taxonomy, args.output, &mut out),
@@ -89,6 +91,8 @@ fn explain_rows(
     out: &mut impl Write,
 ) -> Result<()> {
     let mut left = args.limit;
+    let mut assembler = Assembler::default();
+    let mut last_line = 0;
     for path in rows {
         input::each_record(path, &mut |line, record| {
             if left == 0 {
@@ -97,19 +101,50 @@ fn explain_rows(
             }
             left -= 1;
             for explanation in &explain(rule, taxonomy, record) {
-                match args.output {
-                    Output::Tree => print(line, explanation, out)?,
-                    Output::Json => {
-                        serde_json::to_writer(&mut *out, &Line { line, explanation })
-                            .map_err(io::Error::from)?;
-                        writeln!(out)?;
-                    }
+                tell(args.output, line, explanation, out)?;
+            }
+            taxonomy.recognise(record, &mut |event| {
+                for part in AuditRecord::all(&event, record, &[]) {
+                    assembler.add(part, 0);
                 }
+            });
+            last_line = line;
+            for audit in &assembler.due(0) {
+                tell_audit(args.output, line, rule, taxonomy, audit, out)?;
             }
             Ok(true)
         })?;
         if left == 0 {
             break;
+        }
+    }
+    for audit in &assembler.flush() {
+        tell_audit(args.output, last_line, rule, taxonomy, audit, out)?;
+    }
+    Ok(())
+}
+
+/// Tells of an audit event that the row on `line` made whole.
+fn tell_audit(
+    output: Output,
+    line: u64,
+    rule: &Rule,
+    taxonomy: &Taxonomy,
+    audit: &AuditEvent,
+    out: &mut impl Write,
+) -> Result<()> {
+    match explain_audit(rule, taxonomy, audit) {
+        Some(explanation) => tell(output, line, &explanation, out),
+        None => Ok(()),
+    }
+}
+
+fn tell(output: Output, line: u64, explanation: &Explanation, out: &mut impl Write) -> Result<()> {
+    match output {
+        Output::Tree => print(line, explanation, out)?,
+        Output::Json => {
+            serde_json::to_writer(&mut *out, &Line { line, explanation }).map_err(io::Error::from)?;
+            writeln!(out)?;
         }
     }
     Ok(())

@@ -12,6 +12,7 @@ pub mod scan;
 
 use crate::config::Log;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use otel_log_ai_core::otel::Taxonomy;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -75,6 +76,31 @@ pub struct ConfigFile {
     /// Configuration file
     #[arg(short, long, value_name = "FILE", env = "OTEL_LOG_AI_CONFIG", default_value = "otel-log-ai.yaml")]
     pub config: PathBuf,
+}
+
+/// The user's own mapping and pipelines, for commands without a configuration.
+#[derive(Debug, Default, Args)]
+pub struct Extensions {
+    /// Further mapping file or directory of the form of taxonomy/*.yaml; may be given several times
+    #[arg(long, value_name = "FILE")]
+    pub mapping: Vec<PathBuf>,
+    /// Processing pipeline for rules (pySigma's YAML), or a directory of them; may be given several times
+    #[arg(long = "pipeline", value_name = "FILE")]
+    pub pipelines: Vec<PathBuf>,
+}
+
+impl Extensions {
+    /// Reads the mapping.
+    pub fn taxonomy(&self) -> anyhow::Result<Taxonomy> {
+        crate::rules::mapping(&self.mapping).map_err(|problem| anyhow::anyhow!("{problem}"))
+    }
+
+    /// Reads `rules` as the pipelines want them.
+    pub fn rules(&self, rules: &[PathBuf]) -> anyhow::Result<crate::rules::Loaded> {
+        let pipelines =
+            crate::rules::pipelines(&self.pipelines).map_err(|problem| anyhow::anyhow!("{problem}"))?;
+        crate::rules::read_with(rules, &pipelines)
+    }
 }
 
 /// Why a command did not do its work.

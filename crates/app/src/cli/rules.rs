@@ -1,6 +1,6 @@
 //! `rules list|check|coverage|show`: what is loaded, and what was rejected and why.
 
-use super::{coverage, output};
+use super::{Extensions, coverage, output};
 use anyhow::{Result, bail};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use otel_log_ai_core::engine::Engine;
@@ -41,6 +41,8 @@ struct Source {
     /// Rule file or directory; may be given several times
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     rules: Vec<PathBuf>,
+    #[command(flatten)]
+    extensions: Extensions,
     /// How to print
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -70,7 +72,7 @@ pub fn run(args: &Args) -> Result<bool> {
 }
 
 fn list(source: &Source, out: &mut impl Write) -> Result<bool> {
-    let loaded = crate::rules::read(&source.rules)?;
+    let loaded = source.extensions.rules(&source.rules)?;
     if source.output == Output::Ndjson {
         for rule in &loaded.rules {
             writeln!(out, "{}", serde_json::to_string(&*rule.info)?)?;
@@ -101,8 +103,8 @@ fn list(source: &Source, out: &mut impl Write) -> Result<bool> {
 }
 
 fn check(source: &Source, out: &mut impl Write) -> Result<bool> {
-    let loaded = crate::rules::read(&source.rules)?;
-    let taxonomy = Taxonomy::builtin().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let loaded = source.extensions.rules(&source.rules)?;
+    let taxonomy = source.extensions.taxonomy()?;
     let count = loaded.rules.len();
     let unmet: Vec<&Rule> = loaded.rules.iter().filter(|rule| !rule.unmet.is_empty()).collect();
     let blind = blind(&loaded.rules, &taxonomy);
@@ -145,7 +147,7 @@ fn check(source: &Source, out: &mut impl Write) -> Result<bool> {
 /// Rules whose log source no class of the mapping has.
 fn blind<'r>(rules: &'r [Rule], taxonomy: &Taxonomy) -> Vec<&'r Rule> {
     let views = || taxonomy.classes.iter().flat_map(|class| &class.views);
-    rules.iter().filter(|rule| !views().any(|view| rule.info.logsource.covers(&view.logsource))).collect()
+    rules.iter().filter(|rule| !views().any(|view| view.takes(&rule.info.logsource))).collect()
 }
 
 /// The rule with this id, or whose title begins so.
@@ -161,7 +163,7 @@ pub fn find<'r>(rules: &'r [Rule], wanted: &str) -> Result<&'r Rule> {
 }
 
 fn show(wanted: &str, source: &Source, out: &mut impl Write) -> Result<bool> {
-    let loaded = crate::rules::read(&source.rules)?;
+    let loaded = source.extensions.rules(&source.rules)?;
     let rule = find(&loaded.rules, wanted)?;
     if source.output == Output::Ndjson {
         writeln!(out, "{}", serde_json::to_string(&*rule.info)?)?;

@@ -1,7 +1,7 @@
 //! `scan`: rules over rows from files, offline.
 
 use super::input::{LINE_BYTES_MAX, read_chunk};
-use super::{input, output};
+use super::{Extensions, input, output};
 use crate::rows;
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
@@ -9,11 +9,11 @@ use indicatif::{ProgressBar, ProgressStyle};
 use otel_log_ai_core::alert::Detection;
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::engine::Scratch;
-use otel_log_ai_core::otel::Taxonomy;
+use otel_log_ai_core::otel::{Assembler, AuditEvent, AuditRecord};
 use otel_log_ai_core::rule::Status;
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 /// Evaluate rules on log rows from files or standard input.
@@ -25,11 +25,14 @@ use std::time::{Duration, Instant};
 #[command(after_help = "Examples:
   clickhouse-client -q \"SELECT * FROM signoz_logs.logs_v2 LIMIT 100000 FORMAT JSONEachRow\" \\
     | otel-log-ai scan --rules ./sigma/rules -
-  otel-log-ai scan --rules ./rules --output table rows.ndjson")]
+  otel-log-ai scan --rules ./rules --output table rows.ndjson
+  otel-log-ai scan --rules ./rules --mapping ./mapping --pipeline names.yml rows.ndjson")]
 pub struct Args {
     /// Rule files and directories; may be given several times
     #[arg(long, required = true, num_args = 1.., value_name = "DIR")]
     rules: Vec<PathBuf>,
+    #[command(flatten)]
+    extensions: Extensions,
     /// How to print detections
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -59,7 +62,7 @@ const BAD_LINES_TOLD: u64 = 5;
 pub fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     let (files, rules) = input::parted(&args.rules, &args.files);
-    let mut loaded = crate::rules::read(&rules)?;
+    let mut loaded = args.extensions.rules(&rules)?;
     // Rules marked as unsupported cannot work as they stand, and their authors say so.
     loaded.rules.retain(|rule| rule.info.status != Some(Status::Unsupported));
     for problem in &loaded.problems {
@@ -68,13 +71,14 @@ pub fn run(args: &Args) -> Result<()> {
     if loaded.rules.is_empty() {
         bail!("no usable rule in {}", output::paths(&rules));
     }
-    let taxonomy = Taxonomy::builtin().map_err(|problem| anyhow::anyhow!("{problem}"))?;
+    let taxonomy = args.extensions.taxonomy()?;
     let detector = Detector::new(loaded.rules, taxonomy);
     let ready = started.elapsed();
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let mut scan = Scan {
         detector: &detector,
         scratches: (0..threads.max(1)).map(|_| Scratch::default()).collect(),
+        assembler: Assembler::default(),
         totals: Totals::default(),
         progress: progress(&files),
         out: Sink::new(args.output),
@@ -83,6 +87,7 @@ pub fn run(args: &Args) -> Result<()> {
     for path in if files.is_empty() { &from_stdin } else { files.as_slice() } {
         scan.file(path)?;
     }
+    scan.audit_rest()?;
     scan.progress.finish_and_clear();
     scan.out.finish()?;
     let totals = scan.totals;
@@ -110,6 +115,9 @@ struct Scan<'d> {
     detector: &'d Detector,
     /// One per thread.
     scratches: Vec<Scratch>,
+    /// Puts audit records together. Input has no clock: what is not whole waits to the end, or until
+    /// too much is waiting.
+    assembler: Assembler,
     totals: Totals,
     progress: ProgressBar,
     out: Sink,
@@ -134,12 +142,17 @@ struct Found {
     /// Line within the chunk, and what is wrong with it.
     bad: Vec<(usize, String)>,
     faults: Vec<(usize, String)>,
+    /// Line within the chunk, and the audit record.
+    audit: Vec<(usize, AuditRecord)>,
     records: u64,
     unrecognised: u64,
 }
 
+/// Under these names a waiting audit record remembers where in the input it stood.
+const PLACE: [&str; 2] = ["input.file", "input.line"];
+
 impl Scan<'_> {
-    fn file(&mut self, path: &PathBuf) -> Result<()> {
+    fn file(&mut self, path: &Path) -> Result<()> {
         let name = path.display().to_string();
         let mut input = input::open(path)?;
         let mut done = 0;
@@ -181,8 +194,37 @@ impl Scan<'_> {
             for (line, detection) in &found.detections {
                 self.out.detection(file, number(*line), detection)?;
             }
+            for (line, mut record) in found.audit {
+                let place = [file.to_owned(), number(line).to_string()];
+                record.row.resources.extend(PLACE.map(str::to_owned).into_iter().zip(place));
+                self.assembler.add(record, 0);
+            }
         }
         self.totals.lines += lines.len() as u64;
+        let whole = self.assembler.due(0);
+        self.audit(&whole)
+    }
+
+    /// The audit events that are not whole at the end of the input.
+    fn audit_rest(&mut self) -> Result<()> {
+        let rest = self.assembler.flush();
+        self.audit(&rest)
+    }
+
+    /// Evaluates audit events that were put together; they are said to stand where their system call
+    /// stood.
+    fn audit(&mut self, events: &[AuditEvent]) -> Result<()> {
+        let mut detections = vec![];
+        for audit in events {
+            self.detector.detect_audit(audit, &mut self.scratches[0], &mut detections);
+            let place = |name: &str| audit.row.resources.iter().find(|(n, _)| n == name).map(|(_, v)| v);
+            let file = place(PLACE[0]).map_or("", String::as_str);
+            let line = place(PLACE[1]).and_then(|line| line.parse().ok()).unwrap_or(0);
+            self.totals.detections += detections.len() as u64;
+            for detection in detections.drain(..) {
+                self.out.detection(file, line, &detection)?;
+            }
+        }
         Ok(())
     }
 }
@@ -207,6 +249,7 @@ fn evaluate(detector: &Detector, lines: &[Vec<u8>], scratch: &mut Scratch) -> Fo
                     found.records += 1;
                     found.unrecognised += u64::from(!outcome.recognised);
                     found.faults.extend(outcome.fault.map(|fault| (number, fault)));
+                    found.audit.extend(outcome.audit.into_iter().map(|record| (number, record)));
                     found.detections.extend(detections.drain(..).map(|detection| (number, detection)));
                 }
             }

@@ -72,10 +72,14 @@ pub enum Start {
     At(u64),
 }
 
-/// Which rules are used.
+/// Which rules are used, and what they are loaded with.
 #[derive(Debug, Clone)]
 pub struct Rules {
     pub paths: Vec<PathBuf>,
+    /// The root's `mapping`: the user's own files of the taxonomy's form.
+    pub mapping: Vec<PathBuf>,
+    /// The root's `pipelines`.
+    pub pipelines: Vec<PathBuf>,
     pub min_level: Level,
     pub status: Vec<Status>,
     pub include: Selection,
@@ -158,7 +162,11 @@ impl Config {
         let top = Section::root(&source, &root);
         let config = Config {
             clickhouse: clickhouse(top.section("clickhouse")),
-            rules: rules(top.section("rules"), base),
+            rules: Rules {
+                mapping: top.list("mapping", vec![], |text| Ok(beside(base, text))),
+                pipelines: top.list("pipelines", vec![], |text| Ok(beside(base, text))),
+                ..rules(top.section("rules"), base)
+            },
             alerts: alerts(top.section("alerts")),
             keep: keep(top.section("keep")),
             signoz_url: signoz(top.section("signoz")),
@@ -317,6 +325,8 @@ fn rules(s: Section<'_>, base: &Path) -> Rules {
     }
     let parsed = Rules {
         paths,
+        mapping: vec![],
+        pipelines: vec![],
         min_level: s.word("min_level", Level::Low, &LEVELS),
         status: s.list("status", vec![Status::Stable, Status::Test, Status::Experimental], |text| {
             word(text, &STATUSES)

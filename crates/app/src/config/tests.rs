@@ -91,6 +91,9 @@ fn paths_that_start_with_a_dot_are_beside_the_file() {
     assert_eq!(config.clickhouse.url, "http://ch:8123");
     let (config, _) = parse(&LEAST.replace("./rules", "/srv/r")).unwrap();
     assert_eq!(config.rules.paths, [PathBuf::from("/srv/r")]);
+    let (config, _) = parse(&format!("{LEAST}mapping: [./m, /n.yaml]\npipelines: ./p.yml\n")).unwrap();
+    assert_eq!(config.rules.mapping, [PathBuf::from("/etc/ola/m"), PathBuf::from("/n.yaml")]);
+    assert_eq!(config.rules.pipelines, [PathBuf::from("/etc/ola/p.yml")]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::tail::Batch;
 use otel_log_ai_core::alert::Detection;
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::engine::Scratch;
+use otel_log_ai_core::otel::{Assembler, AuditEvent, AuditRecord};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -20,10 +21,40 @@ pub struct Found {
     pub faults: u64,
     /// Rows that no class of the taxonomy wanted.
     pub unrecognised: u64,
+    /// Audit records, in the order of rows.
+    audit: Vec<AuditRecord>,
 }
 
-/// Evaluates all rows of `batch`. Blocks for as long as it takes.
-pub fn evaluate(detector: &Detector, batch: &Batch) -> Found {
+/// Evaluates all rows of `batch`, then the audit events that its records made whole at `now_ms`.
+/// Blocks for as long as it takes.
+pub fn evaluate(detector: &Detector, batch: &Batch, assembler: &mut Assembler, now_ms: i64) -> Found {
+    let mut found = evaluate_rows(detector, batch);
+    for record in std::mem::take(&mut found.audit) {
+        assembler.add(record, now_ms);
+    }
+    found.detections.extend(evaluate_audit(detector, &assembler.due(now_ms)));
+    found
+}
+
+/// The detections of whole audit events.
+pub fn evaluate_audit(detector: &Detector, events: &[AuditEvent]) -> Vec<Detection> {
+    let mut detections = vec![];
+    let mut scratch = Scratch::default();
+    for audit in events {
+        let before = detections.len();
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            detector.detect_audit(audit, &mut scratch, &mut detections);
+        }));
+        if outcome.is_err() {
+            detections.truncate(before);
+            scratch = Scratch::default();
+            Event::RowPanicked { record_id: &audit.row.id }.emit();
+        }
+    }
+    detections
+}
+
+fn evaluate_rows(detector: &Detector, batch: &Batch) -> Found {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.min(batch.len() / ROWS_PER_THREAD_MIN).max(1);
     let share = batch.len().div_ceil(threads).max(1);
@@ -40,6 +71,7 @@ pub fn evaluate(detector: &Detector, batch: &Batch) -> Found {
         found.detections.extend(part.detections);
         found.faults += part.faults;
         found.unrecognised += part.unrecognised;
+        found.audit.extend(part.audit);
     }
     found
 }
@@ -58,6 +90,7 @@ fn evaluate_range(detector: &Detector, batch: &Batch, range: Range<usize>) -> Fo
             Ok(outcome) => {
                 found.faults += u64::from(outcome.fault.is_some());
                 found.unrecognised += u64::from(!outcome.recognised);
+                found.audit.extend(outcome.audit);
             }
             Err(_) => {
                 found.detections.truncate(before);

@@ -23,6 +23,7 @@ use anyhow::Context;
 use arc_swap::ArcSwap;
 use otel_log_ai_core::alert::{Grouping, Notification};
 use otel_log_ai_core::detect::Detector;
+use otel_log_ai_core::otel::{Assembler, AssemblerSettings};
 use source::FromSource;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -43,6 +44,8 @@ enum Tick {
     Source(FromSource),
     /// A notification may be due.
     Due,
+    /// An audit event has waited long enough for its records.
+    AuditDue,
     /// Statistics are to be written.
     Stats,
     /// A signal to stop.
@@ -71,6 +74,8 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let mut pipeline = Pipeline {
         detector: Arc::clone(&detector),
         grouping: Grouping::restore(config.grouping_settings(), saved.open),
+        assembler: Assembler::restore(AssemblerSettings::default(), saved.audit, now_ms()),
+        audit_early: 0,
         payload: config.payload_settings(),
         store,
         wake: outbox.waker(),
@@ -110,8 +115,8 @@ pub async fn run(config: Config) -> Result<(), Failure> {
 
 /// Reads and compiles the rules for the start; without any there is nothing to do.
 fn load_rules(config: &Config) -> Result<Arc<ArcSwap<Detector>>, Failure> {
-    let (detector, loaded) = rules::compile(&config.rules)
-        .map_err(|problem| Failure::unusable(anyhow::anyhow!("the built-in taxonomy: {problem}")))?;
+    let (detector, loaded) =
+        rules::compile(&config.rules).map_err(|problem| Failure::unusable(anyhow::anyhow!("{problem}")))?;
     reload::tell(&detector, &loaded, false);
     if detector.rules().is_empty() {
         let error = anyhow::anyhow!("no rule is left to use");
@@ -124,6 +129,9 @@ fn load_rules(config: &Config) -> Result<Arc<ArcSwap<Detector>>, Failure> {
 struct Pipeline {
     detector: Arc<ArcSwap<Detector>>,
     grouping: Grouping,
+    assembler: Assembler,
+    /// Audit events finished early, as told last.
+    audit_early: u64,
     payload: PayloadSettings,
     store: SharedStore,
     wake: Arc<Notify>,
@@ -148,11 +156,13 @@ impl Pipeline {
         stats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Skip);
         loop {
             let due_ms = self.grouping.next_due_ms();
+            let audit_due_ms = self.assembler.next_due_ms();
             let tick = tokio::select! {
                 biased;
                 signal = signals.next() => Tick::Stop(signal),
                 _ = stats.tick() => Tick::Stats,
                 () = sleep_until_ms(due_ms) => Tick::Due,
+                () = sleep_until_ms(audit_due_ms) => Tick::AuditDue,
                 Some(message) = source.recv() => Tick::Source(message),
             };
             let done = match tick {
@@ -165,6 +175,7 @@ impl Pipeline {
                     continue;
                 }
                 Tick::Due => Done::default(),
+                Tick::AuditDue => self.evaluate_audit(),
                 Tick::Source(FromSource::Opened { position }) => {
                     self.reading = true;
                     Done { position: Some(position), ..Done::default() }
@@ -184,12 +195,15 @@ impl Pipeline {
     /// Runs the rules on a batch and takes the detections into the open alerts.
     async fn evaluate(&mut self, batch: Box<Batch>) -> anyhow::Result<Done> {
         let detector = self.detector.load_full();
-        let work = move || {
-            let found = evaluate::evaluate(&detector, &batch);
-            (batch, found)
-        };
-        let (batch, found) = tokio::task::spawn_blocking(work).await.context("evaluate a batch")?;
         let now_ms = now_ms();
+        let mut assembler = std::mem::take(&mut self.assembler);
+        let work = move || {
+            let found = evaluate::evaluate(&detector, &batch, &mut assembler, now_ms);
+            (batch, found, assembler)
+        };
+        let (batch, found, assembler) =
+            tokio::task::spawn_blocking(work).await.context("evaluate a batch")?;
+        self.assembler = assembler;
         for detection in &found.detections {
             self.grouping.observe(detection, now_ms);
         }
@@ -207,6 +221,18 @@ impl Pipeline {
         })
     }
 
+    /// Takes the audit events that waited long enough for records that did not come.
+    fn evaluate_audit(&mut self) -> Done {
+        let now_ms = now_ms();
+        let events = self.assembler.due(now_ms);
+        let found = tokio::task::block_in_place(|| evaluate::evaluate_audit(&self.detector.load(), &events));
+        for detection in &found {
+            self.grouping.observe(detection, now_ms);
+        }
+        add(&COUNTERS.detections, found.len() as u64);
+        Done { detections: found.len() as u64, ..Done::default() }
+    }
+
     /// Commits what was done together with what became due. `false`: a signal came while the state
     /// file could not be written.
     async fn settle(&mut self, done: Done, signals: Option<&mut Signals>) -> anyhow::Result<bool> {
@@ -215,6 +241,11 @@ impl Pipeline {
         if evicted > self.evicted {
             Event::AlertsEvicted { alerts: evicted }.emit();
             self.evicted = evicted;
+        }
+        let early = self.assembler.counts().early;
+        if early > self.audit_early {
+            Event::AuditEventsEarly { events: early }.emit();
+            self.audit_early = early;
         }
         self.commit(done, due, signals).await
     }
@@ -226,13 +257,16 @@ impl Pipeline {
         mut signals: Option<&mut Signals>,
     ) -> anyhow::Result<bool> {
         let open_changes = self.grouping.take_changes();
-        if done.position.is_none() && due.is_empty() && open_changes.is_empty() {
+        let audit_changes = self.assembler.take_changes();
+        let is_unchanged = open_changes.is_empty() && audit_changes.is_empty();
+        if done.position.is_none() && due.is_empty() && is_unchanged {
             return Ok(true);
         }
         let queued = due.len() as u64;
         let commit = Commit {
             position: done.position.as_deref(),
             open_changes,
+            audit_changes,
             outbox: due.iter().map(|notification| keep::outbox_item(notification, &self.payload)).collect(),
             totals: vec![("rows", done.rows), ("detections", done.detections), ("alerts_queued", queued)],
         };

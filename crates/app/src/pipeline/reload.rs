@@ -1,4 +1,4 @@
-//! Exchanges the rules while the service runs: on SIGHUP and on a change on disk.
+//! Exchanges the rules, with mapping and pipelines, while the service runs: on SIGHUP and on a change on disk.
 
 use crate::config;
 use crate::events::Event;

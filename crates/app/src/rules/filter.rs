@@ -85,6 +85,8 @@ mod tests {
     fn level_status_include_and_exclude() {
         let mut config = config::Rules {
             paths: vec![],
+            mapping: vec![],
+            pipelines: vec![],
             min_level: Level::Medium,
             status: vec![Status::Stable, Status::Test],
             include: config::Selection::default(),

@@ -3,17 +3,18 @@
 //! What is broken is reported and the rest loads. Walking is bounded (depth, files, size) and does
 //! not follow symbolic links out of the tree they are in.
 
+mod extension;
 mod filter;
 mod watch;
 
+pub use extension::{mapping, pipelines};
 pub use watch::{Trigger, watch};
 
 use crate::config;
 use filter::Filter;
 use otel_log_ai_core::detect::Detector;
-use otel_log_ai_core::otel::Taxonomy;
 use otel_log_ai_core::problem::Problem;
-use otel_log_ai_core::rule::{self, Rule, RuleInfo};
+use otel_log_ai_core::rule::{self, Pipelines, Rule, RuleInfo};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
@@ -41,22 +42,27 @@ pub struct Loaded {
 /// Reads all rules below `paths`, for commands without a configuration. A path that does not exist
 /// is an error: it is what the user asked for.
 pub fn read(paths: &[PathBuf]) -> anyhow::Result<Loaded> {
+    read_with(paths, &Pipelines::default())
+}
+
+/// [`read`], with `pipelines` carried out on each rule.
+pub fn read_with(paths: &[PathBuf], pipelines: &Pipelines) -> anyhow::Result<Loaded> {
     if let Some(absent) = paths.iter().find(|path| !path.exists()) {
         anyhow::bail!("{} does not exist", absent.display());
     }
-    Ok(load_wanted(paths, |_| true))
+    Ok(load_wanted(paths, pipelines, |_| true))
 }
 
 /// Reads the rules that `config` names and wants.
-pub fn load(config: &config::Rules) -> Loaded {
+pub fn load(config: &config::Rules, pipelines: &Pipelines) -> Loaded {
     let filter = Filter::new(config);
-    load_wanted(&config.paths, |info| filter.wants(info))
+    load_wanted(&config.paths, pipelines, |info| filter.wants(info))
 }
 
-fn load_wanted(paths: &[PathBuf], wants: impl Fn(&RuleInfo) -> bool) -> Loaded {
+fn load_wanted(paths: &[PathBuf], pipelines: &Pipelines, wants: impl Fn(&RuleInfo) -> bool) -> Loaded {
     let mut loaded = Loaded::default();
     let mut seen: HashMap<String, String> = HashMap::new();
-    for path in files(paths, &mut loaded.problems) {
+    for path in files(paths, "rules.paths", &mut loaded.problems) {
         let name = path.display().to_string();
         let text = match read_file(&path) {
             Ok(text) => text,
@@ -66,7 +72,7 @@ fn load_wanted(paths: &[PathBuf], wants: impl Fn(&RuleInfo) -> bool) -> Loaded {
             }
         };
         loaded.files += 1;
-        let (rules, problems) = rule::load(&name, &text);
+        let (rules, problems) = rule::load_with(&name, &text, pipelines);
         loaded.problems.extend(problems);
         for rule in rules {
             if !wants(&rule.info) {
@@ -86,10 +92,11 @@ fn load_wanted(paths: &[PathBuf], wants: impl Fn(&RuleInfo) -> bool) -> Loaded {
     loaded
 }
 
-/// Reads and compiles. The taxonomy is compiled in; a fault in it is a bug, told as a problem.
+/// Reads and compiles. Rules that do not load are told; a mapping or pipeline that does not is an
+/// error, since rules would mean something else without it.
 pub fn compile(config: &config::Rules) -> Result<(Detector, Loaded), Problem> {
-    let mut loaded = load(config);
-    let taxonomy = Taxonomy::builtin()?;
+    let taxonomy = mapping(&config.mapping)?;
+    let mut loaded = load(config, &pipelines(&config.pipelines)?);
     let detector = Detector::new(std::mem::take(&mut loaded.rules), taxonomy);
     Ok((detector, loaded))
 }
@@ -101,21 +108,20 @@ fn problem(path: &str, subject: &str, message: String, hint: Option<String>) -> 
 fn read_file(path: &Path) -> Result<String, String> {
     let bytes = std::fs::metadata(path).map_err(|e| format!("cannot be read: {e}"))?.len();
     if bytes > FILE_BYTES_MAX {
-        return Err(format!(
-            "is {bytes} bytes long, more than the {FILE_BYTES_MAX} that a rule file may have"
-        ));
+        return Err(format!("is {bytes} bytes long, more than the {FILE_BYTES_MAX} that a file may have"));
     }
     let text = std::fs::read(path).map_err(|e| format!("cannot be read: {e}"))?;
     String::from_utf8(text).map_err(|_| "is not UTF-8 text".to_string())
 }
 
-/// All rule files below `paths`, sorted, each once. A path that is not there is a problem.
-pub fn files(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<PathBuf> {
+/// All YAML files below `paths`, sorted, each once. A path that is not there is a problem; `key` is
+/// the setting to look at then.
+fn files(paths: &[PathBuf], key: &str, problems: &mut Vec<Problem>) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for root in paths {
         let name = root.display().to_string();
         if !root.exists() {
-            let hint = Some("check `rules.paths`".to_string());
+            let hint = Some(format!("check `{key}`"));
             problems.push(problem(&name, "", "does not exist".into(), hint));
             continue;
         }
@@ -136,7 +142,7 @@ pub fn files(paths: &[PathBuf], problems: &mut Vec<Problem>) -> Vec<PathBuf> {
                 found.push(entry.into_path());
             }
             if found.len() >= FILES_MAX {
-                let message = format!("more than {FILES_MAX} rule files, the others are not read");
+                let message = format!("more than {FILES_MAX} files, the others are not read");
                 problems.push(problem(&name, "", message, None));
                 return found;
             }
@@ -157,6 +163,8 @@ mod tests {
     fn settings(path: &Path) -> config::Rules {
         config::Rules {
             paths: vec![path.to_path_buf()],
+            mapping: vec![],
+            pipelines: vec![],
             min_level: Level::Low,
             status: vec![Status::Stable, Status::Test],
             include: Selection::default(),
@@ -187,7 +195,7 @@ mod tests {
         write("README.md", "not a rule");
         write(".hidden.yml", &text(9, "high", "stable"));
         std::fs::write(dir.path().join("latin.yml"), b"title: \xff").unwrap();
-        let loaded = load(&settings(dir.path()));
+        let loaded = load(&settings(dir.path()), &Pipelines::default());
         let titles: Vec<&str> = loaded.rules.iter().map(|r| r.info.title.as_str()).collect();
         assert_eq!(titles, ["Rule 2", "Rule 1"]);
         assert_eq!(loaded.filtered, 2);
@@ -204,10 +212,26 @@ mod tests {
         std::fs::write(dir.path().join("huge.yml"), vec![b'#'; FILE_BYTES_MAX as usize + 1]).unwrap();
         let mut settings = settings(dir.path());
         settings.paths.push(dir.path().join("absent"));
-        let loaded = load(&settings);
+        let loaded = load(&settings, &Pipelines::default());
         let problems: Vec<String> = loaded.problems.iter().map(|p| p.to_string()).collect();
         assert!(problems[0].contains("absent: does not exist"), "{problems:?}");
         assert!(problems[1].contains("huge.yml: is 1048577 bytes long"), "{problems:?}");
+    }
+
+    #[test]
+    fn with_a_broken_mapping_or_pipeline_nothing_is_compiled() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("a.yml"), text(1, "high", "stable")).unwrap();
+        let broken = dir.path().join("broken.txt");
+        std::fs::write(&broken, "version: 1\nnope: 1\n").unwrap();
+        let fine = settings(dir.path());
+        assert!(compile(&fine).is_ok());
+        let with_mapping = config::Rules { mapping: vec![broken.clone()], ..fine.clone() };
+        let with_pipeline = config::Rules { pipelines: vec![broken], ..fine };
+        for (settings, line) in [(with_mapping, "broken.txt:2: "), (with_pipeline, "broken.txt:1: ")] {
+            let problem = compile(&settings).expect_err("a problem").to_string();
+            assert!(problem.contains(line), "{problem}");
+        }
     }
 
     #[test]
@@ -217,7 +241,7 @@ mod tests {
         std::fs::write(dir.path().join("a.yml"), text(1, "high", "stable")).unwrap();
         std::os::unix::fs::symlink(dir.path(), dir.path().join("loop")).unwrap();
         std::os::unix::fs::symlink(dir.path().join("a.yml"), dir.path().join("z.yml")).unwrap();
-        let loaded = load(&settings(dir.path()));
+        let loaded = load(&settings(dir.path()), &Pipelines::default());
         assert_eq!((loaded.rules.len(), loaded.problems.len()), (1, 1), "the link is the same rule again");
     }
 }

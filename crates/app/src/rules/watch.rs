@@ -1,4 +1,4 @@
-//! Tells when the rules may have changed: on a change on disk, and on a timer for file systems that
+//! Tells when the rules, or the mapping and pipelines they are loaded with, may have changed: on a change on disk, and on a timer for file systems that
 //! do not report changes (network mounts, some containers).
 
 use super::files;
@@ -30,7 +30,7 @@ pub async fn watch(config: config::Rules, out: mpsc::Sender<Trigger>) {
     let mut watcher = notify::recommended_watcher(handler)
         .inspect_err(|error| tracing::debug!("changes of rules are found by polling only: {error}"))
         .ok();
-    for path in &config.paths {
+    for path in config.paths.iter().chain(&config.mapping).chain(&config.pipelines) {
         add(&mut watcher, path);
     }
     let mut print = fingerprint(&config).await;
@@ -69,12 +69,15 @@ async fn settle(woken: &mut mpsc::Receiver<()>) {
     }
 }
 
-/// A hash of names, sizes and times of all rule files; reading 4,000 of them costs some 20 ms.
+/// A hash of names, sizes and times of all files that are read; reading 4,000 of them costs some 20 ms.
 async fn fingerprint(config: &config::Rules) -> u64 {
-    let paths = config.paths.clone();
+    let config = config.clone();
     let compute = move || {
         let mut hasher = DefaultHasher::new();
-        for path in files(&paths, &mut Vec::new()) {
+        let all =
+            [(&config.paths, "rules.paths"), (&config.mapping, "mapping"), (&config.pipelines, "pipelines")];
+        let all = all.into_iter().flat_map(|(paths, key)| files(paths, key, &mut Vec::new()));
+        for path in all {
             path.hash(&mut hasher);
             if let Ok(meta) = path.metadata() {
                 (meta.len(), meta.modified().ok()).hash(&mut hasher);
@@ -93,8 +96,13 @@ mod tests {
     #[tokio::test]
     async fn a_change_is_told_once_it_is_there() {
         let dir = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let mapping = other.path().join("mapping.yaml");
+        std::fs::write(&mapping, "version: 1").unwrap();
         let config = config::Rules {
             paths: vec![dir.path().to_path_buf()],
+            mapping: vec![mapping.clone()],
+            pipelines: vec![],
             min_level: Level::Low,
             status: vec![],
             include: Default::default(),
@@ -102,12 +110,14 @@ mod tests {
             reload_interval: Duration::from_millis(200),
         };
         let (out, mut triggers) = mpsc::channel(1);
+        let wait = Duration::from_secs(10);
         let task = tokio::spawn(watch(config, out));
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert!(triggers.try_recv().is_err(), "nothing changed yet");
         std::fs::write(dir.path().join("a.yml"), "title: x").unwrap();
-        let told = tokio::time::timeout(Duration::from_secs(10), triggers.recv()).await;
-        assert_eq!(told, Ok(Some(Trigger)));
+        assert_eq!(tokio::time::timeout(wait, triggers.recv()).await, Ok(Some(Trigger)));
+        std::fs::write(&mapping, "version: 1\nsources: []").unwrap();
+        assert_eq!(tokio::time::timeout(wait, triggers.recv()).await, Ok(Some(Trigger)), "the mapping");
         drop(triggers);
         tokio::time::timeout(Duration::from_secs(10), task).await.unwrap().unwrap();
     }

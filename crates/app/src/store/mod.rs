@@ -18,6 +18,7 @@ pub use error::StoreError;
 pub use queue::{Delivery, Queued};
 
 use otel_log_ai_core::alert::{Changes, Fingerprint, OpenAlert};
+use otel_log_ai_core::otel::{AuditChanges, AuditRecord};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -61,6 +62,8 @@ pub struct Saved {
     pub position: Option<String>,
     /// Alerts that were open.
     pub open: Vec<OpenAlert>,
+    /// Records of audit events that were not whole yet, by event.
+    pub audit: Vec<Vec<AuditRecord>>,
     /// Counters over all runs.
     pub totals: BTreeMap<String, u64>,
 }
@@ -72,6 +75,9 @@ pub struct Commit<'a> {
     pub position: Option<&'a str>,
     /// From [`otel_log_ai_core::alert::Grouping::take_changes`].
     pub open_changes: Changes,
+    /// From [`otel_log_ai_core::otel::Assembler::take_changes`]: these rows are behind the position,
+    /// so their records would be lost.
+    pub audit_changes: AuditChanges,
     /// Alerts to deliver, in order.
     pub outbox: Vec<OutboxItem>,
     /// Added to the counters that survive, by name.
@@ -140,13 +146,23 @@ impl Store {
             statement.query_map([], |row| row.get(0))?.collect()
         })?;
         for alert in alerts {
-            let alert = serde_json::from_str(&alert).map_err(|error| StoreError::Damaged {
-                path: self.settings.path.clone(),
-                reason: format!("an open alert cannot be read: {error}"),
-            })?;
-            saved.open.push(alert);
+            saved.open.push(self.parse(&alert, "an open alert")?);
+        }
+        let events: Vec<String> = self.explain(|connection| {
+            let mut statement = connection.prepare("SELECT records FROM audit ORDER BY event")?;
+            statement.query_map([], |row| row.get(0))?.collect()
+        })?;
+        for records in events {
+            saved.audit.push(self.parse(&records, "an audit event")?);
         }
         Ok(saved)
+    }
+
+    fn parse<T: serde::de::DeserializeOwned>(&self, json: &str, what: &str) -> Result<T, StoreError> {
+        serde_json::from_str(json).map_err(|error| StoreError::Damaged {
+            path: self.settings.path.clone(),
+            reason: format!("{what} cannot be read: {error}"),
+        })
     }
 
     /// Stores the effect of one batch, all of it or, on an error, nothing; then the same commit can
@@ -160,6 +176,7 @@ impl Store {
                 transaction.prepare_cached(sql)?.execute([position])?;
             }
             change_open(transaction, &commit.open_changes)?;
+            change_audit(transaction, &commit.audit_changes)?;
             for item in &commit.outbox {
                 queue::enqueue(transaction, item)?;
             }
@@ -213,6 +230,20 @@ fn change_open(transaction: &Transaction<'_>, changes: &Changes) -> rusqlite::Re
         let sql = "INSERT INTO open_alerts (fingerprint, alert) VALUES (?1, ?2)
                    ON CONFLICT (fingerprint) DO UPDATE SET alert = excluded.alert";
         transaction.prepare_cached(sql)?.execute(params![alert.fingerprint.to_string(), json])?;
+    }
+    Ok(())
+}
+
+fn change_audit(transaction: &Transaction<'_>, changes: &AuditChanges) -> rusqlite::Result<()> {
+    for event in &changes.deletes {
+        transaction.prepare_cached("DELETE FROM audit WHERE event = ?1")?.execute([event])?;
+    }
+    for (event, records) in &changes.upserts {
+        let json = serde_json::to_string(records)
+            .map_err(|error| rusqlite::Error::ToSqlConversionFailure(Box::new(error)))?;
+        let sql = "INSERT INTO audit (event, records) VALUES (?1, ?2)
+                   ON CONFLICT (event) DO UPDATE SET records = excluded.records";
+        transaction.prepare_cached(sql)?.execute(params![event, json])?;
     }
     Ok(())
 }

@@ -8,7 +8,8 @@ use std::path::Path;
 const APPLICATION_ID: i64 = 0x4f54_4c41;
 
 /// Step n brings a file from schema n to n + 1; never change one that was released.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE position (
         only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
         value    TEXT NOT NULL
@@ -48,7 +49,14 @@ const MIGRATIONS: &[&str] = &["
         name  TEXT PRIMARY KEY,
         value INTEGER NOT NULL
     ) WITHOUT ROWID;
-"];
+",
+    "
+    CREATE TABLE audit (
+        event   TEXT PRIMARY KEY,            -- its time, number and host
+        records TEXT NOT NULL                -- JSON: those that wait for the others
+    ) WITHOUT ROWID;
+",
+];
 
 /// Checks that the file is empty or ours, not of a newer version, and whole.
 pub(super) fn examine(connection: &Connection, path: &Path) -> Result<(), StoreError> {

@@ -293,3 +293,21 @@ fn a_newer_word_survives_the_delivery_of_the_older() {
     assert_eq!(next.len(), 1);
     assert_ne!(next[0].id, on_its_way[0].id);
 }
+
+#[test]
+fn audit_records_that_wait_for_others_are_there_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(directory.path())).unwrap();
+    let record = |text: &str| AuditRecord { host: "h".into(), text: text.into(), ..AuditRecord::default() };
+    let changes = |upserts: &[(&str, &str)], deletes: &[&str]| AuditChanges {
+        upserts: upserts.iter().map(|(key, text)| ((*key).to_owned(), vec![record(text)])).collect(),
+        deletes: deletes.iter().map(|key| (*key).to_owned()).collect(),
+    };
+    let first = changes(&[("1", "a"), ("2", "b")], &[]);
+    store.commit(&Commit { audit_changes: first, ..Commit::default() }).unwrap();
+    let second = changes(&[("2", "c"), ("3", "d")], &["1"]);
+    store.commit(&Commit { audit_changes: second, ..Commit::default() }).unwrap();
+    drop(store);
+    let store = Store::open(settings(directory.path())).unwrap();
+    assert_eq!(store.load().unwrap().audit, [vec![record("c")], vec![record("d")]]);
+}

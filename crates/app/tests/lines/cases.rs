@@ -429,4 +429,10 @@ pub const DEVICES: &[Case] = &[
         "2026-08-05 10:15:30.123 UTC [147] ERROR:  near \"x\": syntax error",
         &[],
     ),
+    (
+        "ClamAV",
+        "78cc2dd2-7d20-4d32-93ff-057084c38b93",
+        "Aug  5 10:15:30 h clamd[1]: /home/bob/m.exe: Win.Tool.Mimikatz-1 FOUND",
+        &[],
+    ),
 ];

@@ -49,8 +49,11 @@ struct Filed {
 struct Pairs {
     /// One bit for each two bytes with which a literal begins.
     filter: [u64; 1024],
-    filed: Map<u16, Vec<(Option<u8>, Range<u32>)>>,
+    filed: Map<u16, Vec<Short>>,
 }
+
+/// The third byte of a literal, if it has one, and who wants to know, in [`Grams::entries`].
+type Short = (Option<u8>, Range<u32>);
 
 impl Grams {
     /// Files literals; the same one may be wanted by several.

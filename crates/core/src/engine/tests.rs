@@ -3,7 +3,7 @@
 
 use super::*;
 use crate::otel::{ClassId, View};
-use crate::rule::{Expr, Expression, Item, Level, LogSource, Order, Part, Pattern, Place, RuleInfo, Test};
+use crate::rule::{Expr, Expression, Item, Level, Order, Part, Pattern, Place, RuleInfo, Test};
 use crate::spec::{Seen, evidence, rule_matches};
 use crate::value::Value;
 use proptest::prelude::*;
@@ -100,7 +100,7 @@ fn rule(number: usize, condition: Expr) -> Rule {
 /// `D` is renamed, `G` cannot be carried.
 fn classes() -> Vec<Class> {
     let fields = [("D".to_owned(), vec!["Na".to_owned(), "D".to_owned()]), ("G".to_owned(), vec![])];
-    let view = View { logsource: LogSource::default(), fields: fields.into_iter().collect() };
+    let view = View { fields: fields.into_iter().collect(), ..View::default() };
     vec![Class { name: "test".into(), views: vec![view] }]
 }
 

@@ -1,10 +1,11 @@
 //! One record of the Linux audit log: `type=EXECVE msg=audit(1785924930.123:4567): argc=2 …`.
 //!
 //! Sigma's `auditd` rules are written for single records, so each is an event of its own; putting
-//! the records of one event together is not done here. Fields that the kernel writes in
+//! the records of one event together is the business of [`super::audit_event`]. Fields that the kernel writes in
 //! hexadecimal, because a user may choose their content, are decoded; the translated fields of
 //! `log_format=ENRICHED` (`UID="root"`) keep their upper-case names beside the raw ones.
 
+use super::audit_event::laurel;
 use super::event::Event;
 use super::syscalls;
 use crate::value::Value;
@@ -17,32 +18,64 @@ const FIELDS_MAX: usize = 1000;
 /// Between the raw and the translated half of an enriched record.
 const ENRICHED: char = '\x1d';
 
-/// Decodes `text` into `event` if it is an audit record. Returns the host that `node=` names.
-pub(super) fn decode<'t>(text: &'t str, event: &mut Event<'t>) -> Option<&'t str> {
+/// The head of a record, and the rest.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Head<'t> {
+    /// Host that `node=` names; empty where it does not.
+    pub node: &'t str,
+    /// Name of the record's type.
+    pub kind: &'t str,
+    /// `seconds.milliseconds:serial`, the same for all records of one event.
+    pub id: &'t str,
+    /// The fields.
+    pub fields: &'t str,
+    /// The record without its node and the kernel's header.
+    pub record: &'t str,
+}
+
+/// Takes a record apart; `None` if `text` is none.
+pub(super) fn head(text: &str) -> Option<Head<'_>> {
     let text = text.trim_start();
     // The kernel's own form in syslog: `[49787.970285] audit: type=1400 audit(…): …`.
     let text = text.strip_prefix('[').and_then(|rest| rest.split_once("] ")).map_or(text, |(_, rest)| rest);
     let text = text.strip_prefix("audit: ").unwrap_or(text);
-    let (node, text) = match text.strip_prefix("node=") {
+    let (node, record) = match text.strip_prefix("node=") {
         Some(rest) => rest.split_once(' ')?,
         None => ("", text),
     };
-    let (kind, rest) = text.strip_prefix("type=")?.split_once(' ')?;
+    let (kind, rest) = record.strip_prefix("type=")?.split_once(' ')?;
     let rest = rest.strip_prefix("msg=").unwrap_or(rest).strip_prefix("audit(")?;
     let (id, fields) = rest.split_once(')')?;
-    let kind = type_name(kind);
-    event.push("type", kind);
-    event.push("audit_id", id);
-    decode_fields(kind, fields.strip_prefix(':').unwrap_or(fields), event);
-    Some(node)
+    let fields = fields.strip_prefix(':').unwrap_or(fields);
+    Some(Head { node, kind: type_name(kind), id, fields, record })
+}
+
+/// Decodes `text` into `event` if it is an audit record. Returns the host that `node=` names.
+pub(super) fn decode<'t>(text: &'t str, event: &mut Event<'t>) -> Option<&'t str> {
+    let head = head(text)?;
+    event.push("type", head.kind);
+    event.push("audit_id", head.id);
+    decode_fields(head.kind, head.fields, event);
+    if is_part(head.kind) {
+        event.audit.push(Cow::Borrowed(head.record));
+    }
+    Some(head.node)
+}
+
+/// Whether records of this type say what process, file or connection an event is about, so that
+/// they are wanted for putting it together.
+fn is_part(kind: &str) -> bool {
+    let is_kernels = matches!(kind, "SYSCALL" | "EXECVE" | "CWD" | "PATH" | "SOCKADDR" | "PROCTITLE");
+    is_kernels || matches!(kind, "AUOMS_EXECVE" | "AUOMS_SYSCALL" | laurel::PARENT)
 }
 
 /// Decodes the fields of a record of type `kind`.
 pub(super) fn decode_fields<'t>(kind: &str, text: &'t str, event: &mut Event<'t>) {
     let first = event.fields.len();
     let (raw, enriched) = text.split_once(ENRICHED).unwrap_or((text, ""));
-    pairs(kind, raw, first, event, 0);
-    pairs(kind, enriched, first, event, 0);
+    let form = Form { kind, first, is_joined: true };
+    pairs(form, raw, event, 0);
+    pairs(form, enriched, event, 0);
     let value = |name: &str| {
         let of_name = event.fields[first..].iter().find(|(field, _)| field == name);
         of_name.and_then(|(_, value)| value.text()).map(Cow::into_owned)
@@ -58,6 +91,37 @@ pub(super) fn decode_fields<'t>(kind: &str, text: &'t str, event: &mut Event<'t>
     if let Some(address) = address {
         push_address(&address, event);
     }
+}
+
+/// The arguments of an `EXECVE` record by number and, where one is written in pieces, by piece
+/// (`a1[0]=…`, `a1[1]=…`), which may go on in another record of the same event.
+pub(super) fn arguments(fields: &str) -> Vec<((u32, u32), String)> {
+    let mut event = Event::default();
+    let raw = fields.split_once(ENRICHED).map_or(fields, |(raw, _)| raw);
+    pairs(Form { kind: "EXECVE", first: 0, is_joined: false }, raw, &mut event, 0);
+    let mut arguments = vec![];
+    for (name, value) in event.fields {
+        let Some(name) = name.strip_prefix('a') else { continue };
+        let (number, piece) = match name.split_once('[') {
+            Some((number, piece)) => (number, piece.trim_end_matches(']')),
+            None => (name, "0"),
+        };
+        if let (Ok(number), Ok(piece), Some(text)) = (number.parse(), piece.parse(), value.text()) {
+            arguments.push(((number, piece), text.into_owned()));
+        }
+    }
+    arguments
+}
+
+/// How a record's pairs are read.
+#[derive(Clone, Copy)]
+struct Form<'k> {
+    /// Type of the record.
+    kind: &'k str,
+    /// Index of the record's first field in the event.
+    first: usize,
+    /// Whether the pieces of a long argument are joined.
+    is_joined: bool,
 }
 
 /// The parts of a `struct sockaddr`, written in hexadecimal: family in the machine's byte order,
@@ -84,14 +148,16 @@ fn push_address(saddr: &str, event: &mut Event<'_>) {
             event.push("family", "unix");
             event.push("path", String::from_utf8_lossy(path).into_owned());
         }
+        [16, 0, ..] => event.push("family", "netlink"),
+        [family, 0, ..] => event.push("family", family.to_string()),
         _ => {}
     }
 }
 
 /// Reads `key=value` pairs; words without `=` are passed over.
-fn pairs<'t>(kind: &str, text: &'t str, first: usize, event: &mut Event<'t>, depth: usize) {
+fn pairs<'t>(form: Form<'_>, text: &'t str, event: &mut Event<'t>, depth: usize) {
     let mut rest = text;
-    while event.fields.len() - first < FIELDS_MAX {
+    while event.fields.len() - form.first < FIELDS_MAX {
         rest = rest.trim_start_matches([' ', ',', '\n']);
         let Some(end) = rest.find(['=', ' ']) else { return };
         if rest.as_bytes()[end] == b' ' {
@@ -100,10 +166,15 @@ fn pairs<'t>(kind: &str, text: &'t str, first: usize, event: &mut Event<'t>, dep
         }
         let key = &rest[..end];
         rest = &rest[end + 1..];
+        if let Some((value, after)) = unquoted_end(form.kind, key, rest) {
+            push(form, key, Cow::Borrowed(value), event);
+            rest = after;
+            continue;
+        }
         let quote = rest.bytes().next().filter(|b| matches!(b, b'"' | b'\''));
         let Some(quote) = quote else {
             let end = rest.find(' ').unwrap_or(rest.len());
-            plain(kind, key, &rest[..end], first, event);
+            plain(form, key, &rest[..end], event);
             rest = &rest[end..];
             continue;
         };
@@ -113,21 +184,32 @@ fn pairs<'t>(kind: &str, text: &'t str, first: usize, event: &mut Event<'t>, dep
         rest = inner.get(end + 1..).unwrap_or("");
         match quote {
             // `msg='op=login acct="bob" …'` of messages from user space.
-            b'\'' if key == "msg" && depth == 0 => pairs(kind, value, first, event, depth + 1),
-            _ => push(key, Cow::Borrowed(value), first, event),
+            b'\'' if key == "msg" && depth == 0 => pairs(form, value, event, depth + 1),
+            _ => push(form, key, Cow::Borrowed(value), event),
         }
     }
 }
 
+/// The command line of Azure's agent (`type=AUOMS_EXECVE … cmdline="a "b c"" redactors= …`), whose
+/// inner quotes are not escaped, so that only the field behind it tells its end.
+fn unquoted_end<'t>(kind: &str, key: &str, rest: &'t str) -> Option<(&'t str, &'t str)> {
+    if !kind.starts_with("AUOMS_") || !matches!(key, "cmdline" | "proctitle") {
+        return None;
+    }
+    let (value, after) = rest.split_once(" redactors=")?;
+    let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    Some((inner.unwrap_or(value), after))
+}
+
 /// An unquoted value: nothing, hexadecimal, or a word.
-fn plain<'t>(kind: &str, key: &'t str, value: &'t str, first: usize, event: &mut Event<'t>) {
+fn plain<'t>(form: Form<'_>, key: &'t str, value: &'t str, event: &mut Event<'t>) {
     if value == "(null)" {
         event.push(key, Value::Null);
         return;
     }
-    let text = if is_encoded(kind, key) { hex(value) } else { None };
+    let text = if is_encoded(form.kind, key) { hex(value) } else { None };
     let Some(text) = text else {
-        return push(key, Cow::Borrowed(value), first, event);
+        return push(form, key, Cow::Borrowed(value), event);
     };
     match key {
         // Several keys of one rule are joined with this character.
@@ -136,17 +218,17 @@ fn plain<'t>(kind: &str, key: &'t str, value: &'t str, first: usize, event: &mut
                 event.push("key", key.to_owned());
             }
         }
-        _ => push(key, Cow::Owned(text), first, event),
+        _ => push(form, key, Cow::Owned(text), event),
     }
 }
 
 /// Adds a field; the pieces of a long argument (`a1[0]=…`, `a1[1]=…`) become one.
-fn push<'t>(key: &'t str, value: Cow<'t, str>, first: usize, event: &mut Event<'t>) {
-    let Some((name, _)) = key.split_once('[') else {
+fn push<'t>(form: Form<'_>, key: &'t str, value: Cow<'t, str>, event: &mut Event<'t>) {
+    let Some((name, _)) = key.split_once('[').filter(|_| form.is_joined) else {
         event.push(key, value);
         return;
     };
-    let earlier = event.fields[first..].iter_mut().find(|(field, _)| field == name);
+    let earlier = event.fields[form.first..].iter_mut().find(|(field, _)| field == name);
     match earlier {
         Some((_, Value::Str(text))) => text.to_mut().push_str(&value),
         _ => event.push(name, value),
@@ -155,7 +237,7 @@ fn push<'t>(key: &'t str, value: Cow<'t, str>, first: usize, event: &mut Event<'
 
 /// Whether the kernel or `auditd` writes this field in hexadecimal when it holds blanks, quotes or
 /// control characters (audit-userspace `auparse`, fields of type *escaped*).
-fn is_encoded(kind: &str, key: &str) -> bool {
+pub(super) fn is_encoded(kind: &str, key: &str) -> bool {
     let is_argument = || {
         let number = key.strip_prefix('a').unwrap_or("").split('[').next().unwrap_or("");
         kind == "EXECVE" && !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit())
@@ -169,6 +251,7 @@ fn is_encoded(kind: &str, key: &str) -> bool {
             | "cwd"
             | "path"
             | "cmd"
+            | "cmdline"
             | "acct"
             | "data"
             | "dir"

@@ -36,6 +36,9 @@ pub(super) struct Found<'a> {
 pub(super) enum Format {
     /// One auditd record.
     Audit,
+    /// An event put together from auditd's records.
+    #[serde(rename = "audit_event")]
+    AuditEvent,
     /// A line with a syslog header, syslog attributes, or a journald entry.
     Syslog,
     /// A line of a web server's access log.
@@ -54,6 +57,7 @@ impl Format {
     pub fn name(self) -> &'static str {
         match self {
             Format::Audit => "audit",
+            Format::AuditEvent => "audit_event",
             Format::Syslog => "syslog",
             Format::Access => "access",
             Format::Form => "form",
@@ -147,6 +151,13 @@ fn fits(pattern: &str, text: &str) -> bool {
             { starts }.filter_map(here).any(|part| part.eq_ignore_ascii_case(pattern))
         }
     }
+}
+
+/// Who wrote the records for which something holds, whatever these say themselves.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Program {
+    pub when: When,
+    pub program: String,
 }
 
 /// A class that is chosen by conditions.

@@ -128,6 +128,14 @@ pub(super) enum Derive {
     },
     /// An attribute of the record's resource.
     Resource(FromInto),
+    /// Who and from where, as far as the line says so in words (see `peer`). Fields that are there
+    /// already stay alone.
+    Peer {
+        /// Name of the field with the address or name of the other machine.
+        address: String,
+        /// Name of the field with the account.
+        user: String,
+    },
     /// The named groups of a regular expression, each a new field of the group's name. A group
     /// name cannot hold a dot, so `__` stands for one.
     Capture {
@@ -204,6 +212,7 @@ pub(super) fn apply(derive: &[Derive], record: &LogRecord<'_>, event: &mut Event
                     event.push(into.clone(), value.to_owned());
                 }
             }
+            Derive::Peer { address, user } => peer(address, user, event),
             Derive::Capture { from, pattern } => capture(from.as_deref(), &pattern.0, event),
         }
     }
@@ -325,6 +334,22 @@ fn blanks(step: &FromInto, event: &mut Event<'_>) {
     if let Some(text) = text(event, &step.from).filter(|text| text.contains('+')) {
         let text = text.replace('+', " ");
         event.push(step.into.clone(), text);
+    }
+}
+
+fn peer(address: &str, user: &str, event: &mut Event<'_>) {
+    let has = |event: &Event<'_>, name: &str| event.field(name).is_some();
+    if has(event, address) && has(event, user) {
+        return;
+    }
+    let message = || ["message", "msg"].iter().find_map(|name| text(event, name));
+    let Some(line) = event.texts.first().cloned().or_else(message) else { return };
+    let message = super::syslog::parse(&line).map_or(line.as_ref(), |line| line.message);
+    let found = super::peer::read(message);
+    for (name, value) in [(address, found.address), (user, found.user)] {
+        if let Some(value) = value.filter(|_| !has(event, name)) {
+            event.push(name.to_owned(), value);
+        }
     }
 }
 

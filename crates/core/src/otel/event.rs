@@ -39,6 +39,9 @@ pub struct Event<'a> {
     /// Host the event happened on, by the precedence of the mapping (the origin's name before the
     /// forwarder's); empty if nothing tells.
     pub host: Cow<'a, str>,
+    /// The audit records in it that are parts of a larger event, each from `type=` on; see
+    /// [`super::Assembler`].
+    pub audit: Vec<Cow<'a, str>>,
     /// Set where the body was not what it seemed (broken JSON, cut XML): what was wrong. The rest
     /// of the event is still used.
     pub fault: Option<String>,
@@ -71,6 +74,7 @@ impl<'a> Event<'a> {
             texts: self.texts.into_iter().map(owned).collect(),
             source: owned(self.source),
             host: owned(self.host),
+            audit: self.audit.into_iter().map(owned).collect(),
             fault: self.fault,
             decided: self.decided,
         }

@@ -21,6 +21,7 @@ pub(super) fn read<'t>(text: &'t str, event: &mut Event<'t>) -> Read<'t> {
     {
         return Read::Windows(identity);
     }
+    let text = without_container(text);
     let header = syslog::parse(text);
     let message = header.map_or(text, |line| line.message);
     let mut found = match header {
@@ -44,10 +45,6 @@ pub(super) fn read<'t>(text: &'t str, event: &mut Event<'t>) -> Read<'t> {
         if flat.read("", message).is_ok() {
             push_leaves(&mut flat, event);
             found.is_document = true;
-            // What a container's runtime or a receiver wrapped is the document that it is alone.
-            if found.format == Format::Text {
-                found.format = Format::Json;
-            }
         }
     }
     found.message = text.len() - message.len();
@@ -55,6 +52,16 @@ pub(super) fn read<'t>(text: &'t str, event: &mut Event<'t>) -> Read<'t> {
         event.texts.push(Cow::Borrowed(text));
     }
     Read::Other(found)
+}
+
+/// The line inside what a container runtime (CRI) writes: `2026-08-05T10:15:30.1Z stdout F line`.
+fn without_container(text: &str) -> &str {
+    let Some((time, rest)) = text.split_once(' ') else { return text };
+    let is_time = time.len() >= 20 && time.as_bytes()[10] == b'T' && time.as_bytes()[0].is_ascii_digit();
+    let rest = rest.strip_prefix("stdout ").or_else(|| rest.strip_prefix("stderr "));
+    let rest = rest.filter(|_| is_time);
+    let line = rest.and_then(|rest| rest.strip_prefix("F ").or_else(|| rest.strip_prefix("P ")));
+    line.unwrap_or(text)
 }
 
 /// [`read`], for text that may not live as long as the record.
@@ -68,6 +75,7 @@ pub(super) fn read_cow<'a>(text: Cow<'a, str>, event: &mut Event<'a>) -> Read<'a
     let own = own.into_owned();
     event.fields.extend(own.fields);
     event.texts.extend(own.texts);
+    event.audit.extend(own.audit);
     event.fault = event.fault.take().or(own.fault);
     read
 }

@@ -7,6 +7,10 @@ mod event;
 pub use event::{ClassId, Decided, Event, FieldName};
 mod taxonomy;
 pub use taxonomy::{Class, Taxonomy, View, normal_name};
+mod audit_event;
+pub use audit_event::{
+    Assembler, AssemblerCounts, AssemblerSettings, AuditChanges, AuditEvent, AuditRecord, AuditRow, Process,
+};
 mod advice;
 pub use advice::{Advice, Uncarried};
 
@@ -15,11 +19,13 @@ mod class;
 mod decision;
 mod derive;
 mod envelope;
+mod extend;
 mod file;
 mod form;
 mod journald;
 mod json;
 mod line;
+mod peer;
 mod recognise;
 mod reshape;
 mod split;

@@ -1,5 +1,6 @@
 //! What a record is: from text, attributes and resource to fields, host and class.
 
+use super::audit_event::laurel;
 use super::class::{Format, Found, Names};
 use super::event::{ClassId, Event};
 use super::json::Flat;
@@ -21,6 +22,9 @@ const LIST_BYTES_MAX: usize = 64 << 20;
 /// Decodes `record` and hands out its events.
 pub(super) fn recognise<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, each: &mut dyn FnMut(Event<'a>)) {
     let body = body(record);
+    if let Some(records) = laurel::records(cut(body, BODY_BYTES_MAX)) {
+        return audit_records(taxonomy, record, records, each);
+    }
     let list = cut(body, LIST_BYTES_MAX);
     let inside = || Some(Documents { texts: envelope::documents(list)?, fault: None });
     let Some(Documents { texts, mut fault }) = split::documents(list).or_else(inside) else {
@@ -32,6 +36,27 @@ pub(super) fn recognise<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, each
             Cow::Owned(text) => document(taxonomy, record, &text).into_owned(),
         };
         event.fault = event.fault.or_else(|| fault.take());
+        each(event);
+    }
+}
+
+/// The events of an audit event that LAUREL had put together: one a record.
+fn audit_records<'a>(
+    taxonomy: &Taxonomy,
+    record: &'a LogRecord<'a>,
+    records: Vec<String>,
+    each: &mut dyn FnMut(Event<'a>),
+) {
+    let mut parent = vec![];
+    for text in records {
+        let mut event = Event { source: Cow::Borrowed(body(record)), ..Event::default() };
+        let Read::Other(found) = line::read_cow(Cow::Owned(text), &mut event) else { continue };
+        if event.fields.first().is_some_and(|(_, kind)| *kind == Value::from(laurel::PARENT)) {
+            parent = event.audit;
+            continue;
+        }
+        event.audit.splice(..0, std::mem::take(&mut parent));
+        other(taxonomy, record, found, &mut event);
         each(event);
     }
 }
@@ -96,7 +121,8 @@ fn json_body<'a>(body: &'a str, event: &mut Event<'a>) -> Read<'a> {
     if let Some(text) = wrapped_line(&flat) {
         match line::read_cow(text, event) {
             Read::Windows(identity) => return Read::Windows(identity),
-            Read::Other(found) => {
+            Read::Other(mut found) => {
+                azure_syslog(&flat, &mut found);
                 flat.leaves.retain(|leaf| leaf.prefix != 0 || !MESSAGE_KEYS.contains(&leaf.key.as_ref()));
                 line::push_leaves(&mut flat, event);
                 return Read::Other(found);
@@ -122,7 +148,28 @@ fn wrapped_line<'a>(flat: &Flat<'a>) -> Option<Cow<'a, str>> {
             Cow::Owned(line) => Cow::Owned(line.trim_end_matches('\n').to_owned()),
         });
     }
-    (flat.leaves.len() == 1 || windows::find_xml(&line).is_some()).then_some(line)
+    let is_alone = flat.leaves.len() == 1 || flat.root("SyslogMessage").is_some();
+    (is_alone || windows::find_xml(&line).is_some()).then_some(line)
+}
+
+/// A row of Azure's `Syslog` table, whose columns hold what the header said.
+fn azure_syslog<'a>(flat: &Flat<'a>, found: &mut Found<'a>) {
+    let text = |key: &str| match flat.root(key) {
+        Some(Value::Str(text)) if flat.root("SyslogMessage").is_some() => text.clone(),
+        _ => Cow::Borrowed(""),
+    };
+    if found.host.is_empty() {
+        found.host = text("HostName");
+    }
+    if found.host.is_empty() {
+        found.host = text("Computer");
+    }
+    if found.program.is_empty() {
+        found.program = text("ProcessName");
+    }
+    if found.format == Format::Text && !found.program.is_empty() {
+        found.format = Format::Syslog;
+    }
 }
 
 fn journal_entry<'a>(entry: journald::Entry<'a>, flat: &mut Flat<'a>, event: &mut Event<'a>) -> Read<'a> {
@@ -130,7 +177,11 @@ fn journal_entry<'a>(entry: journald::Entry<'a>, flat: &mut Flat<'a>, event: &mu
         "" => entry.message,
         // The kernel's audit records stand in the journal without their header.
         kind => {
-            let id = flat.root("_AUDIT_ID").and_then(Value::text).unwrap_or_default();
+            let serial = flat.root("_AUDIT_ID").and_then(Value::text).unwrap_or_default();
+            // Microseconds, of which the audit system knows the first three.
+            let time = flat.root("_SOURCE_REALTIME_TIMESTAMP").and_then(Value::text);
+            let time: u64 = time.and_then(|time| time.parse().ok()).unwrap_or(0);
+            let id = format!("{}.{:03}:{serial}", time / 1_000_000, time / 1000 % 1000);
             let fields = entry.message.strip_prefix(kind).unwrap_or(&entry.message);
             Cow::Owned(format!("type={kind} msg=audit({id}): {}", fields.trim_start()))
         }
@@ -272,6 +323,9 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
     found.path = record.attribute("log.file.path").unwrap_or("").into();
     let name = record.attribute("log.file.name").or_else(|| record.attribute("log.file.path"));
     found.file = name.and_then(|name| name.rsplit(['/', '\\']).next()).unwrap_or("").into();
+    if let Some(known) = taxonomy.programs.iter().find(|entry| entry.when.holds(&found, record, event)) {
+        found.program = known.program.clone().into();
+    }
     if matches!(found.format, Format::Text | Format::Syslog) && !found.is_document {
         known_form(&mut found, event);
     }
@@ -279,7 +333,7 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
     let has_more = match found.format {
         Format::Text | Format::Syslog => true,
         Format::Json => !event.source.is_empty(),
-        Format::Audit | Format::Access | Format::Form => false,
+        Format::Audit | Format::AuditEvent | Format::Access | Format::Form => false,
     };
     if has_more && event.fields.len() < super::json::LEAVES_MAX {
         // What a receiver knows, or a parser of the pipeline took out of the line.
@@ -300,7 +354,22 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
     event.class = class.map(|(_, class)| class);
     event.decided.source = class.map(|(number, _)| number);
     event.decided.form = if found.form.is_empty() { found.format.name() } else { found.form };
+    if found.host.is_empty() && (found.format == Format::Json || found.is_document) {
+        found.host = document_host(event);
+    }
     event.host = host(record, found.host);
+}
+
+/// Under these names agents write the host that a document is about: ECS, osquery, Tetragon.
+const HOST_FIELDS: [&str; 4] = ["host.name", "host.hostname", "hostIdentifier", "node_name"];
+
+/// The host that a document itself names.
+fn document_host<'a>(event: &Event<'a>) -> Cow<'a, str> {
+    let host = HOST_FIELDS.iter().find_map(|name| match event.field(name) {
+        Some(Value::Str(host)) if !host.is_empty() => Some(host.clone()),
+        _ => None,
+    });
+    host.unwrap_or_default()
 }
 
 /// Looks for the marks of a known form in the line that was read.

@@ -5,11 +5,12 @@
 //! described at the top of `taxonomy/windows.yaml` and `taxonomy/linux.yaml`.
 
 use super::advice::{Advice, Uncarried};
-use super::class::{Channels, Source};
+use super::audit_event::{self, AuditEvent};
+use super::class::{Channels, Format, Found, Program, Source};
 use super::derive::Derive;
 use super::event::{ClassId, Event};
-use super::file;
 use super::record::LogRecord;
+use super::{extend, file};
 use crate::problem::Problem;
 use crate::rule::LogSource;
 use std::collections::BTreeMap;
@@ -22,9 +23,18 @@ pub struct View {
     /// Sigma field → native field names, any of whose values count. A field not listed is looked
     /// up under its own name; an empty list says that this source cannot carry the field.
     pub fields: BTreeMap<String, Vec<String>>,
+    /// Whether the event repeats what other events have told: then rules that name neither category
+    /// nor service do not apply, since they have seen those.
+    pub is_repeat: bool,
 }
 
 impl View {
+    /// Whether a rule of this log source applies to events of the view.
+    pub fn takes(&self, rule: &LogSource) -> bool {
+        let is_general = rule.category.is_none() && rule.service.is_none();
+        rule.covers(&self.logsource) && !(self.is_repeat && is_general)
+    }
+
     /// The native names under which a rule of this log source finds `field`.
     pub fn native<'s>(&'s self, field: &'s str) -> Vec<&'s str> {
         let names = self.fields.get(field).or_else(|| {
@@ -60,8 +70,13 @@ pub struct Taxonomy {
     pub(super) derive: Vec<Vec<Derive>>,
     pub(super) channels: Channels,
     /// In the order in which they are tried.
+    pub(super) programs: Vec<Program>,
+    /// In the order in which they are tried.
     pub(super) sources: Vec<Source>,
 }
+
+/// Most classes: an id has 16 bits, and adding one compares it with all.
+const CLASSES_MAX: usize = 8192;
 
 /// The shipped files, in the order in which their sources are tried.
 const BUILTIN: &[(&str, &str)] = &[
@@ -88,6 +103,16 @@ impl Taxonomy {
         Taxonomy::from_files(BUILTIN)
     }
 
+    /// The shipped mapping, extended by the user's files: `(path, YAML text)` pairs, of which `path`
+    /// is only used to name what is wrong. The user's programs and sources are tried first, their
+    /// channels join the shipped product's, and their `fields` stand before all other native names.
+    pub fn extended(user: &[(&str, &str)]) -> Result<Taxonomy, Problem> {
+        match user.is_empty() {
+            true => Taxonomy::builtin(),
+            false => extend::read(user, BUILTIN),
+        }
+    }
+
     /// Reads `(path, YAML text)` pairs; `path` is only used to name what is wrong.
     pub fn from_files(files: &[(&str, &str)]) -> Result<Taxonomy, Problem> {
         let mut taxonomy = Taxonomy::default();
@@ -110,15 +135,29 @@ impl Taxonomy {
         events
     }
 
+    /// What an event of the audit system is to Sigma; `None` where no class wants it.
+    pub fn audit_event(&self, audit: &AuditEvent) -> Option<Event<'static>> {
+        let mut event = audit_event::event(audit)?;
+        let found = Found { format: Format::AuditEvent, ..Found::default() };
+        let row = audit.row.record();
+        event.class =
+            self.sources.iter().find(|s| s.when.holds(&found, &row, &event)).map(|source| source.class);
+        event.class.is_some().then_some(event)
+    }
+
     /// Adds a class and gives its id; sources that differ in nothing but their conditions share one.
-    pub(super) fn add(&mut self, class: Class, derive: Vec<Derive>) -> ClassId {
+    /// `None`: there are too many.
+    pub(super) fn add(&mut self, class: Class, derive: Vec<Derive>) -> Option<ClassId> {
         let known = self.classes.iter().zip(&self.derive);
         if let Some(id) = { known }.position(|(other, steps)| *other == class && *steps == derive) {
-            return ClassId(id as u16);
+            return Some(ClassId(id as u16));
+        }
+        if self.classes.len() >= CLASSES_MAX {
+            return None;
         }
         self.classes.push(class);
         self.derive.push(derive);
-        ClassId((self.classes.len() - 1) as u16)
+        Some(ClassId((self.classes.len() - 1) as u16))
     }
 }
 

@@ -206,7 +206,7 @@ fn rule_coverage(rule: &Rule, views: &mut Views<'_>, taxonomy: &Taxonomy) -> Rul
     };
     let mut feeds: Vec<Feed> = vec![];
     for index in 0..views.views.len() {
-        if !rule.info.logsource.covers(&views.views[index].0.logsource) {
+        if !views.views[index].0.takes(&rule.info.logsource) {
             continue;
         }
         let resolved: Vec<Resolved> = wanted

@@ -3,7 +3,7 @@
 
 use super::truth::fields;
 use super::{RuleRef, list};
-use crate::otel::{Event, LogRecord, Taxonomy, View};
+use crate::otel::{AuditEvent, Event, LogRecord, Taxonomy, View};
 use crate::rule::{Expr, Item, Rule};
 use crate::spec::{self, Seen};
 use crate::value::Value;
@@ -105,6 +105,13 @@ pub fn explain(rule: &Rule, taxonomy: &Taxonomy, record: &LogRecord<'_>) -> Vec<
     all
 }
 
+/// Holds an event that was put together from audit records against `rule`; `None` if it is nothing
+/// that Sigma has a log source for.
+pub fn explain_audit(rule: &Rule, taxonomy: &Taxonomy, audit: &AuditEvent) -> Option<Explanation> {
+    let event = taxonomy.audit_event(audit)?;
+    Some(event_explanation(rule, taxonomy, &audit.row.record(), &event))
+}
+
 fn event_explanation(
     rule: &Rule,
     taxonomy: &Taxonomy,
@@ -122,7 +129,7 @@ fn event_explanation(
     }
     let mut seen: Vec<Through> = vec![];
     let mut used: Vec<&View> = vec![];
-    for view in views.iter().filter(|view| rule.info.logsource.covers(&view.logsource)) {
+    for view in views.iter().filter(|view| view.takes(&rule.info.logsource)) {
         if used.iter().any(|other| other.fields == view.fields) {
             continue;
         }

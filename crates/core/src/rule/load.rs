@@ -2,9 +2,10 @@
 
 use super::lower::{self, Fault};
 use super::place::line_of;
-use super::{Level, LogSource, Rule, RuleInfo, Status};
+use super::{Level, LogSource, Pipelines, Rule, RuleInfo, Status};
 use crate::problem::Problem;
 use rsigma_parser as sigma;
+use std::borrow::Cow;
 use std::sync::Arc;
 use uuid::Uuid;
 
@@ -13,6 +14,12 @@ use uuid::Uuid;
 /// What cannot be read becomes a [`Problem`]; the other documents of the file still load.
 /// Correlation and filter documents are reported too: they are not evaluated yet.
 pub fn load(path: &str, text: &str) -> (Vec<Rule>, Vec<Problem>) {
+    load_with(path, text, &Pipelines::default())
+}
+
+/// [`load`], with `pipelines` carried out on each rule first. A rule that one of them refuses is a
+/// problem of the rule.
+pub fn load_with(path: &str, text: &str, pipelines: &Pipelines) -> (Vec<Rule>, Vec<Problem>) {
     let problem = |subject: &str, message: String, hint: Option<String>| Problem {
         path: path.to_owned(),
         line: line_of(text, &message),
@@ -33,7 +40,7 @@ pub fn load(path: &str, text: &str) -> (Vec<Rule>, Vec<Problem>) {
     }
     let mut rules = Vec::new();
     for document in &collection.rules {
-        match rule(path, document) {
+        match rule(path, document, pipelines) {
             Ok(rule) => rules.push(rule),
             Err(fault) => problems.push(problem(&document.title, fault.message, fault.hint)),
         }
@@ -41,9 +48,13 @@ pub fn load(path: &str, text: &str) -> (Vec<Rule>, Vec<Problem>) {
     (rules, problems)
 }
 
-fn rule(path: &str, document: &sigma::SigmaRule) -> Result<Rule, Fault> {
+fn rule(path: &str, document: &sigma::SigmaRule, pipelines: &Pipelines) -> Result<Rule, Fault> {
+    let mut document = Cow::Borrowed(document);
+    if !pipelines.is_empty() {
+        pipelines.apply(document.to_mut())?;
+    }
     let (searches, condition, unmet) = lower::detection(&document.detection)?;
-    Ok(Rule { info: Arc::new(info(path, document)), searches, condition, unmet })
+    Ok(Rule { info: Arc::new(info(path, &document)), searches, condition, unmet })
 }
 
 fn info(path: &str, rule: &sigma::SigmaRule) -> RuleInfo {
@@ -80,7 +91,7 @@ fn level(level: sigma::Level) -> Level {
     }
 }
 
-fn status(status: sigma::Status) -> Status {
+pub(super) fn status(status: sigma::Status) -> Status {
     match status {
         sigma::Status::Deprecated => Status::Deprecated,
         sigma::Status::Unsupported => Status::Unsupported,

@@ -1,15 +1,18 @@
 //! Sigma rules in our own small form.
 //!
-//! [`load`] turns YAML into [`Rule`]s; it is the only code that names `rsigma_parser` types, whose
+//! [`load`] turns YAML into [`Rule`]s, after [`Pipelines`] have changed what they want to change;
+//! only what lies below this module names `rsigma_parser` types, whose
 //! shape changes with every minor release. A broken rule becomes a [`crate::problem::Problem`]
 //! with file and line, and the rest load.
 
 mod expression;
 mod load;
 mod lower;
+mod pipeline;
 mod place;
 pub use expression::Expression;
-pub use load::load;
+pub use load::{load, load_with};
+pub use pipeline::Pipelines;
 
 use serde::{Deserialize, Serialize};
 use std::fmt;

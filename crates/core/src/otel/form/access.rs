@@ -1,7 +1,7 @@
 //! Lines of web servers' access logs in the common and the combined format, which nginx, Apache,
 //! Traefik, Caddy and squid share, with whatever stands in front of them and behind.
 
-use super::text::{endpoint, is_ip, is_number, is_status, quoted, told, words};
+use super::text::{endpoint, is_ip, is_number, is_status, plain_address, quoted, told, words};
 use super::url::{push_host, push_proxy_agent, push_request, push_target};
 use super::{Form, PROXY_SQUID, WEB_ACCESS};
 use crate::otel::event::Event;
@@ -31,7 +31,7 @@ pub(super) fn decode<'t>(line: &'t str, event: &mut Event<'t>) -> Option<Form> {
     if !is_status(status) {
         return None;
     }
-    event.push("c-ip", front.client);
+    event.push("c-ip", plain_address(front.client));
     for vhost in [front.vhost, vhost_behind].into_iter().filter_map(told) {
         event.push("cs-host", vhost);
     }

@@ -129,6 +129,11 @@ pub(super) fn is_ip(text: &str) -> bool {
     text.len() <= 45 && text.parse::<IpAddr>().is_ok()
 }
 
+/// An IPv4 address without the front of its IPv6 form, which servers that listen on both write.
+pub(super) fn plain_address(text: &str) -> &str {
+    text.strip_prefix("::ffff:").filter(|rest| rest.contains('.')).unwrap_or(text)
+}
+
 /// Address and port of `1.2.3.4:80`, `[::1]:80`, `1.2.3.4/80`, `1.2.3.4#80` or `1.2.3.4(80)`; the port may
 /// be missing.
 pub(super) fn endpoint(text: &str) -> Option<(&str, &str)> {
@@ -137,14 +142,14 @@ pub(super) fn endpoint(text: &str) -> Option<(&str, &str)> {
         return None;
     }
     if is_ip(text) {
-        return Some((text, ""));
+        return Some((plain_address(text), ""));
     }
     if let Some((address, port)) = text.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return is_ip(address).then(|| (address, port.trim_start_matches(':')));
+        return is_ip(address).then(|| (plain_address(address), port.trim_start_matches(':')));
     }
     let (address, port) = text.rsplit_once([':', '/', '#', '('])?;
     let port = port.trim_end_matches(')');
-    (is_ip(address) && is_number(port)).then_some((address, port))
+    (is_ip(address) && is_number(port)).then_some((plain_address(address), port))
 }
 
 /// Whether all bytes are digits, and there are some.
@@ -198,6 +203,7 @@ mod tests {
         for text in ["1.2.3.4:80", "1.2.3.4/80", "1.2.3.4#80", "1.2.3.4(80)"] {
             assert_eq!(endpoint(text), Some(("1.2.3.4", "80")), "{text}");
         }
+        assert_eq!(endpoint("::ffff:192.0.2.1:443"), Some(("192.0.2.1", "443")));
         assert_eq!(endpoint("[::1]:443"), Some(("::1", "443")));
         assert_eq!(endpoint("::1#53"), Some(("::1", "53")));
         assert_eq!(endpoint("fe80::1"), Some(("fe80::1", "")));

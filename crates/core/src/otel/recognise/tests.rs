@@ -151,6 +151,14 @@ fn programs_have_their_services() {
     ] {
         check(row(line, &[], &[]), class, "h", &[]);
     }
+    let virus = "Aug  5 10:15:30 h clamd[1]: /srv/www/x.php: Php.Webshell.Generic-1(0a1b:77) FOUND";
+    check(
+        row(virus, &[], &[]),
+        "linux/clamav",
+        "h",
+        &["clamav.file=/srv/www/x.php", "clamav.signature=Php.Webshell.Generic-1"],
+    );
+    assert!(covered("linux/clamav", "", "antivirus", ""));
     let sudo =
         "Aug  5 10:15:30 h sudo[4]:      bob : TTY=pts/0 ; PWD=/home/bob ; USER=#-1 ; COMMAND=/usr/bin/id";
     check(
@@ -164,7 +172,7 @@ fn programs_have_their_services() {
         row(pam, &[], &[]),
         "linux/sshd",
         "h",
-        &["pam_message=authentication failure", "pam_rhost=1.2.3.4", "pam_user=root"],
+        &["pam_message=authentication failure", "src_ip=1.2.3.4", "user=root"],
     );
 }
 
@@ -379,7 +387,9 @@ fn what_is_computed_is_what_views_ask_for() {
                 | Derive::Set { into, .. }
                 | Derive::Default { into, .. }
                 | Derive::Pairs { into, .. } => into,
-                Derive::Json { .. } | Derive::Rename(_) | Derive::Capture { .. } => continue,
+                Derive::Json { .. } | Derive::Rename(_) | Derive::Capture { .. } | Derive::Peer { .. } => {
+                    continue;
+                }
             };
             let is_source = |other: &Derive| other != step && format!("{other:?}").contains(into.as_str());
             assert!(
