@@ -232,6 +232,7 @@ impl<'t> Observer<'t> {
             if self.unknown.len() < UNKNOWN_MAX || self.unknown.contains_key(&name) {
                 *self.unknown.entry(name).or_default() += 1;
             }
+            host(&mut self.hosts, event, &mut self.report.events_of_further_hosts);
             return;
         };
         needs.events += 1;
@@ -245,16 +246,8 @@ impl<'t> Observer<'t> {
         for (field, present) in needs.fields.iter_mut().zip(&self.present) {
             field.present += u64::from(*present);
         }
-        let host = &event.host[..event.host.floor_char_boundary(NAME_BYTES_MAX)];
-        if self.hosts.len() >= HOSTS_MAX && !self.hosts.contains_key(host) {
-            self.report.events_of_further_hosts += 1;
-            return;
-        }
-        if !self.hosts.contains_key(host) {
-            self.hosts.insert(host.to_owned(), Host::default());
-        }
-        if let Some(host) = self.hosts.get_mut(host) {
-            host.events += 1;
+        let needs = &self.needs[usize::from(id.0)];
+        if let Some(host) = host(&mut self.hosts, event, &mut self.report.events_of_further_hosts) {
             host.classes.insert(id.0);
             for (advice, fields) in &needs.advised {
                 if fields.iter().any(|field| self.present[*field]) {
@@ -437,6 +430,26 @@ impl<'t> Observer<'t> {
     }
 }
 
+/// The host of an event, with this event counted; `None` beyond [`HOSTS_MAX`]. Events that name no
+/// host are counted under an empty name.
+fn host<'h>(
+    hosts: &'h mut HashMap<String, Host>,
+    event: &Event<'_>,
+    further: &mut u64,
+) -> Option<&'h mut Host> {
+    let name = &event.host[..event.host.floor_char_boundary(NAME_BYTES_MAX)];
+    if !hosts.contains_key(name) {
+        if hosts.len() >= HOSTS_MAX {
+            *further += 1;
+            return None;
+        }
+        hosts.insert(name.to_owned(), Host::default());
+    }
+    let host = hosts.get_mut(name)?;
+    host.events += 1;
+    Some(host)
+}
+
 impl Needs {
     fn add(&mut self, rule: usize, fields: &[Resolved]) {
         let is_new = self.rules.insert(rule);
@@ -534,7 +547,7 @@ mod tests {
         insta::assert_debug_snapshot!(told);
         let blind: Vec<&str> = report.blind.iter().map(|blind| blind.rule.title.as_str()).collect();
         assert_eq!((blind, report.rules_open), (vec!["script"], 2));
-        assert_eq!((report.records, report.unrecognised, report.hosts.len()), (5, 1, 4));
+        assert_eq!((report.records, report.unrecognised, report.hosts.len()), (5, 1, 5));
         assert_eq!((report.oldest_ns, report.newest_ns), (1_000, 1_004));
     }
 
