@@ -377,7 +377,6 @@ fn share(part: u64, whole: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use otel_log_ai_core::otel::Taxonomy;
 
     fn printed(against: &[&str]) -> String {
         let text = "title: Odd Parent\nlevel: high\nlogsource: {product: windows, category: process_creation}\n\
