@@ -14,7 +14,8 @@ pub struct Arguments {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let status = super::cargo()
-        .args(["run", "--release", "-p", "otel-log-ai-bench", "--"])
+        .args(["run", "--release", "-p", "otel-log-ai-bench", "--", "--corpora"])
+        .arg(super::root().join("../shared/corpora"))
         .args(&arguments.arguments)
         .status()
         .context("run the bench")?;

@@ -1,8 +1,7 @@
 //! Recognition and decoding alone: records in, events out, for every source.
 
-use crate::inputs::{self, Set};
+use crate::inputs::Set;
 use crate::report::{Report, rate};
-use anyhow::Result;
 use cpu_time::ThreadTime;
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::otel::LogRecord;
@@ -10,9 +9,8 @@ use std::hint::black_box;
 use std::time::Duration;
 
 /// Measures each set.
-pub fn measure(detector: &Detector, windows: &[Set], events_max: usize, report: &mut Report) -> Result<()> {
-    let others = inputs::sources(events_max)?;
-    for set in windows.iter().chain(&others) {
+pub fn measure(detector: &Detector, windows: &[Set], others: &[Set], report: &mut Report) {
+    for set in windows.iter().chain(others) {
         let records = set.records();
         let taxonomy = detector.taxonomy();
         let per_s = rate(records.len(), || {
@@ -28,7 +26,6 @@ pub fn measure(detector: &Detector, windows: &[Set], events_max: usize, report: 
         report.add("recognise and decode", set.name, mb_per_s, "MB/s");
     }
     slowest(detector, report);
-    Ok(())
 }
 
 /// Records of 1 MiB made to be slow to read: what each decoder looks for, over and over.

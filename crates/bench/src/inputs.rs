@@ -1,4 +1,4 @@
-//! Rules and records: from the corpora beside the checkout, which are not part of the project; where
+//! Rules and records: from a folder of corpora, which are not part of the project; where
 //! they are absent, our own rules and the demo's estate.
 
 use anyhow::{Context, Result};
@@ -45,15 +45,11 @@ fn record(row: &LogRow) -> LogRecord<'_> {
     }
 }
 
-fn corpora() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/corpora")
-}
-
 /// The folders of SigmaHQ's rules, unpacked below `into`, or our own.
-pub fn rule_paths(into: &Path) -> Result<Vec<PathBuf>> {
-    let archive = corpora().join("sigma-rules/sigmahq-rules-8eaafff1.tar.gz");
+pub fn rule_paths(corpora: &Path, into: &Path) -> Result<Vec<PathBuf>> {
+    let archive = corpora.join("sigma-rules/sigmahq-rules-8eaafff1.tar.gz");
     let Ok(file) = File::open(&archive) else {
-        eprintln!("no SigmaHQ rules beside the checkout: the project's own are used");
+        eprintln!("no SigmaHQ rules at hand: the project's own are used");
         return Ok(vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules")]);
     };
     tar::Archive::new(MultiGzDecoder::new(file)).unpack(into).context("unpack the rules")?;
@@ -63,21 +59,22 @@ pub fn rule_paths(into: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Windows events as rows with JSON bodies.
-pub fn windows(events_max: usize) -> Result<Vec<Set>> {
-    let attack = rows("evtx-attack/events.dev.ndjson.gz", events_max, |line| {
+pub fn windows(corpora: &Path, events_max: usize) -> Result<Vec<Set>> {
+    let attack = rows(&corpora.join("evtx-attack/events.dev.ndjson.gz"), events_max, |line| {
         evtx::read(&line["Event"]).row(Form::from(Shape::D))
     })?;
-    let mordor = rows("mordor/events.dev.ndjson.zst", events_max, |line| match &line["event"] {
-        Value::Object(flat) => nxlog::read(flat).row(Form::from(Shape::D)),
-        _ => LogRow::default(),
-    })?;
+    let mordor =
+        rows(&corpora.join("mordor/events.dev.ndjson.zst"), events_max, |line| match &line["event"] {
+            Value::Object(flat) => nxlog::read(flat).row(Form::from(Shape::D)),
+            _ => LogRow::default(),
+        })?;
     let sets = [("evtx-attack", attack), ("mordor", mordor)];
     let sets: Vec<Set> =
         sets.into_iter().filter_map(|(name, rows)| Some(Set { name, rows: rows? })).collect();
     if !sets.is_empty() {
         return Ok(sets);
     }
-    eprintln!("no events beside the checkout: the demo's estate is used");
+    eprintln!("no recorded events at hand: the demo's estate is used");
     let start_ns = 1_785_924_930_000_000_000;
     let duration = Duration::from_secs(60);
     let options = Options { seed: 1, hosts: 50, rate: events_max as f64 / 60.0, start_ns, duration };
@@ -86,7 +83,7 @@ pub fn windows(events_max: usize) -> Result<Vec<Set>> {
 }
 
 /// Records of the other sources, as the Collector's file receiver delivers them.
-pub fn sources(events_max: usize) -> Result<Vec<Set>> {
+pub fn sources(corpora: &Path, events_max: usize) -> Result<Vec<Set>> {
     let files = [
         ("auditd", "linux/auditd.dev.ndjson.gz", "audit.log"),
         ("journald", "linux/journal-json.dev.ndjson.gz", ""),
@@ -97,7 +94,7 @@ pub fn sources(events_max: usize) -> Result<Vec<Set>> {
     ];
     let mut sets = vec![];
     for (name, path, file) in files {
-        let rows = rows(path, events_max, |line| {
+        let rows = rows(&corpora.join(path), events_max, |line| {
             let body = match (&line["raw"], &line["event"]) {
                 (Value::String(raw), _) => raw.clone(),
                 (_, event) => event.to_string(),
@@ -114,9 +111,9 @@ pub fn sources(events_max: usize) -> Result<Vec<Set>> {
 }
 
 /// The events of a corpus; `None` where it is absent.
-fn rows(path: &str, events_max: usize, row: impl Fn(&Value) -> LogRow) -> Result<Option<Vec<LogRow>>> {
-    let Ok(file) = File::open(corpora().join(path)) else { return Ok(None) };
-    let reader: Box<dyn Read> = if path.ends_with(".zst") {
+fn rows(path: &Path, events_max: usize, row: impl Fn(&Value) -> LogRow) -> Result<Option<Vec<LogRow>>> {
+    let Ok(file) = File::open(path) else { return Ok(None) };
+    let reader: Box<dyn Read> = if path.extension().is_some_and(|extension| extension == "zst") {
         let mut decoder = zstd::Decoder::new(file)?;
         decoder.window_log_max(27)?;
         Box::new(decoder)
@@ -125,7 +122,8 @@ fn rows(path: &str, events_max: usize, row: impl Fn(&Value) -> LogRow) -> Result
     };
     let mut rows = vec![];
     for line in BufReader::with_capacity(1 << 20, reader).lines().take(events_max) {
-        let line: Value = serde_json::from_str(&line?).with_context(|| format!("a line of {path}"))?;
+        let line: Value =
+            serde_json::from_str(&line?).with_context(|| format!("a line of {}", path.display()))?;
         let mut row = row(&line);
         row.id = format!("{}#{}", line["source_file"].as_str().unwrap_or_default(), line["n"]);
         rows.push(row);

@@ -23,6 +23,9 @@ struct Arguments {
     /// At most so many events of each set
     #[arg(long, default_value_t = 60_000, value_name = "N")]
     events: usize,
+    /// Where the corpora are [default: none; our own rules and the demo's estate are used]
+    #[arg(long, default_value = "", value_name = "DIR")]
+    corpora: PathBuf,
     /// Leave the peer out
     #[arg(long)]
     alone: bool,
@@ -32,10 +35,11 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let mut report = Report::default();
     let tree = tempfile::tempdir()?;
-    let paths = inputs::rule_paths(tree.path())?;
+    let paths = inputs::rule_paths(&arguments.corpora, tree.path())?;
     let detector = start::measure(&paths, &mut report)?;
-    let sets = inputs::windows(arguments.events)?;
-    decode::measure(&detector, &sets, arguments.events, &mut report)?;
+    let sets = inputs::windows(&arguments.corpora, arguments.events)?;
+    let others = inputs::sources(&arguments.corpora, arguments.events)?;
+    decode::measure(&detector, &sets, &others, &mut report);
     matching::measure(&detector, &sets, &mut report)?;
     if !arguments.alone {
         peer::measure(&detector, &paths, &sets, &mut report)?;
