@@ -10,14 +10,20 @@ mod glob;
 mod grams;
 mod index;
 mod literals;
+mod prefilter;
 mod program;
 mod run;
+mod table;
 
 use crate::otel::{Class, Event};
 use crate::plan::plan;
 use crate::rule::Rule;
 use program::Program;
 pub use run::{Hit, Scratch};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// How many engines were made; a scratch knows by it that what it remembers is of another.
+static ENGINES: AtomicU64 = AtomicU64::new(1);
 
 /// Compiled rules. Immutable; shared between threads, each with its own [`Scratch`].
 #[derive(Debug)]
@@ -25,13 +31,15 @@ pub struct Engine {
     rules: Vec<Rule>,
     classes: Vec<Class>,
     programs: Vec<Program>,
+    /// Tells this engine from every other of the process.
+    number: u64,
 }
 
 impl Engine {
     /// Compiles `rules` for every class of a taxonomy.
     pub fn compile(rules: Vec<Rule>, classes: &[Class]) -> Engine {
         let programs = classes.iter().map(|class| compile::compile(plan(&rules, class))).collect();
-        Engine { rules, classes: classes.to_vec(), programs }
+        Engine { rules, classes: classes.to_vec(), programs, number: ENGINES.fetch_add(1, Ordering::Relaxed) }
     }
 
     /// The rules, in the order given.
@@ -51,8 +59,9 @@ impl Engine {
 
     /// The rules that match `event`, in the order of the rules, each once.
     pub fn run<'s>(&self, event: &Event<'_>, scratch: &'s mut Scratch) -> &'s [Hit] {
-        match event.class.and_then(|class| self.programs.get(class.0 as usize)) {
-            Some(program) => scratch.run(program, event),
+        let Some(class) = event.class.map(|class| usize::from(class.0)) else { return &[] };
+        match self.programs.get(class) {
+            Some(program) => scratch.run(self.number, class, program, event),
             None => &[],
         }
     }
