@@ -34,5 +34,7 @@ impl Prefilter {
 /// The piece of a literal that is the rarest by its letters.
 fn piece(literal: &[u8]) -> &[u8] {
     let pieces = literal.windows(PIECE_BYTES.min(literal.len()).max(1));
-    pieces.min_by_key(|piece| piece.iter().map(|byte| super::grams::commonness(*byte)).sum::<u32>()).unwrap_or(literal)
+    pieces
+        .min_by_key(|piece| piece.iter().map(|byte| super::grams::commonness(*byte)).sum::<u32>())
+        .unwrap_or(literal)
 }

@@ -313,7 +313,8 @@ impl Scratch {
                 number.is_some_and(|number| spec::compare(*order, number, *bound))
             }
             Test::FieldRef { place, cased, .. } => lazy.pred.other.is_some_and(|other| {
-                let others = self.values_of(program, other as u32).filter_map(|other| self::text(event, other.source));
+                let others =
+                    self.values_of(program, other as u32).filter_map(|other| self::text(event, other.source));
                 others.into_iter().any(|other| spec::stands(&text, &other, *place, *cased))
             }),
             Test::Regex(expression) => expression.is_match(&text),
