@@ -10,14 +10,19 @@ mod glob;
 mod grams;
 mod index;
 mod literals;
+mod options;
 mod program;
 mod run;
+mod watch;
 
 use crate::otel::{Class, Event};
 use crate::plan::plan;
 use crate::rule::Rule;
+pub(crate) use literals::required as required_literals;
+pub use options::Options;
 use program::Program;
 pub use run::{Hit, Scratch};
+pub use watch::Watch;
 
 /// Compiled rules. Immutable; shared between threads, each with its own [`Scratch`].
 #[derive(Debug)]
@@ -30,7 +35,12 @@ pub struct Engine {
 impl Engine {
     /// Compiles `rules` for every class of a taxonomy.
     pub fn compile(rules: Vec<Rule>, classes: &[Class]) -> Engine {
-        let programs = classes.iter().map(|class| compile::compile(plan(&rules, class))).collect();
+        Engine::compile_with(rules, classes, Options::default())
+    }
+
+    /// [`Engine::compile`] with some optimisations left out.
+    pub fn compile_with(rules: Vec<Rule>, classes: &[Class], options: Options) -> Engine {
+        let programs = classes.iter().map(|class| compile::compile(plan(&rules, class), options)).collect();
         Engine { rules, classes: classes.to_vec(), programs }
     }
 
@@ -51,8 +61,22 @@ impl Engine {
 
     /// The rules that match `event`, in the order of the rules, each once.
     pub fn run<'s>(&self, event: &Event<'_>, scratch: &'s mut Scratch) -> &'s [Hit] {
-        match event.class.and_then(|class| self.programs.get(class.0 as usize)) {
-            Some(program) => scratch.run(program, event),
+        self.run_watched(event, scratch, &mut ())
+    }
+
+    /// [`Engine::run`], with someone looking on.
+    pub fn run_watched<'s>(
+        &self,
+        event: &Event<'_>,
+        scratch: &'s mut Scratch,
+        watch: &mut impl Watch,
+    ) -> &'s [Hit] {
+        let class = event.class.map_or(usize::MAX, |class| usize::from(class.0));
+        match self.programs.get(class) {
+            Some(program) => {
+                watch.begins(class);
+                scratch.run(program, event, watch)
+            }
             None => &[],
         }
     }

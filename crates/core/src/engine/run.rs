@@ -3,6 +3,7 @@
 use super::glob::Glob;
 use super::index::Tried;
 use super::program::{Ask, Lazy, NO, Program, YES};
+use super::watch::Watch;
 use crate::otel::{Event, normal_name};
 use crate::rule::Test;
 use crate::spec;
@@ -54,17 +55,20 @@ const END: u32 = u32::MAX;
 
 impl Scratch {
     /// Finds the rules that match, in the order of the rule set, each once.
-    pub(super) fn run(&mut self, program: &Program, event: &Event<'_>) -> &[Hit] {
+    pub(super) fn run(&mut self, program: &Program, event: &Event<'_>, watch: &mut impl Watch) -> &[Hit] {
         self.begin(program);
         self.fill(program, event);
         self.scan(program, event);
         self.candidates.extend(&program.always);
         self.candidates.sort_unstable();
+        watch.scanned();
         for at in 0..self.candidates.len() {
             let planned = self.candidates[at];
             let hit = Hit { rule: program.plan.rules[planned as usize].rule, planned };
             let known = self.hits.last().is_some_and(|last| last.rule == hit.rule);
-            if !known && self.holds(program, event, program.entries[planned as usize]) {
+            let holds = !known && self.holds(program, event, program.entries[planned as usize]);
+            watch.asked(hit.rule, holds);
+            if holds {
                 self.hits.push(hit);
             }
         }

@@ -7,6 +7,7 @@
 mod cases;
 mod mend;
 mod rsigma;
+mod whole;
 
 use cases::{Effort, Plot, Random, corpus, effort, shrink, told, vary};
 use otel_log_ai_core::engine::{Engine, Scratch};
@@ -16,9 +17,11 @@ use otel_log_ai_core::spec::{Seen, evidence, rule_matches};
 use std::collections::BTreeMap;
 
 const QUICK: Effort = Effort { leaves: 2, rounds: 1, changes: 4 };
-const LONG: Effort = Effort { leaves: usize::MAX, rounds: 2, changes: 12 };
+const LONG: Effort = Effort { leaves: usize::MAX, rounds: 1, changes: 6 };
+/// With slow engines.
+const LONG_WITHOUT: Effort = Effort { leaves: 4, rounds: 1, changes: 8 };
 /// With every event, so many other rules of its class are held against the definition as well.
-const NEIGHBOURS: usize = 3;
+const NEIGHBOURS: usize = 1;
 
 /// All rules that can match anything.
 fn rules() -> Vec<Rule> {
@@ -255,6 +258,48 @@ fn every_rule_means_so_too_under_the_names_of_real_logs() {
     let taxonomy = Taxonomy::builtin().expect("a taxonomy");
     let trial = Trial::new(Engine::compile(rules, &taxonomy.classes), effort, seed);
     finish("names of the taxonomy", &trial.run());
+}
+
+#[test]
+fn no_optimisation_changes_an_answer() {
+    let rules = rules();
+    if rules.is_empty() {
+        return;
+    }
+    let (effort, seed) = effort(Effort { leaves: 1, rounds: 1, changes: 1 }, LONG_WITHOUT);
+    let classes = plain_classes(&rules);
+    let options = whole::all_options();
+    let compile = |(without, options)| {
+        let engine = Engine::compile_with(rules.clone(), &classes, options);
+        (without, engine, Scratch::default())
+    };
+    let mut engines: Vec<(String, Engine, Scratch)> = options.into_iter().map(compile).collect();
+    let (mut events, mut matches) = (0, 0);
+    for rule in &rules {
+        let plot = Plot::new(rule);
+        let mut random = Random::new(seed ^ 0xff, &rule.info.id);
+        if effort.leaves == 1 && random.chance(75) {
+            continue;
+        }
+        let class = classes.iter().position(|class| class.views[0].logsource == rule.info.logsource);
+        let class = ClassId(class.expect("a class for each log source") as u16);
+        for _ in 0..effort.leaves.min(plot.leaves.len()) {
+            let base =
+                Event { class: Some(class), ..plot.event(random.below(plot.leaves.len()), &mut random) };
+            for change in 0..=effort.changes {
+                let event = if change == 0 { base.clone() } else { vary(&base, &plot, &mut random) };
+                let mut right: Option<Vec<usize>> = None;
+                for (without, engine, scratch) in &mut engines {
+                    let hits: Vec<usize> = engine.run(&event, scratch).iter().map(|hit| hit.rule).collect();
+                    let right = right.get_or_insert_with(|| hits.clone());
+                    assert_eq!(*right, hits, "without {without}: {}", told(&event));
+                }
+                events += 1;
+                matches += right.map_or(0, |right| right.len());
+            }
+        }
+    }
+    eprintln!("{events} events, {matches} matches, the same with each of {} engines", engines.len());
 }
 
 #[test]

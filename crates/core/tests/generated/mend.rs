@@ -8,6 +8,7 @@
 //! - *windash*: only `-` is taken for the other dashes, and so is a hyphen inside a word;
 //! - *keywords*: under `|all` they must be whole values and stand in one text;
 //! - *base64offset*: the characters that also depend on what follows are not left off;
+//! - *blanks*: as below, where an expression searches the same field;
 //! - *literals*: numbers are compared as numbers and truth by several words, where Sigma compares text.
 //!
 //! Causes in events, where its reading of a value is narrower than ours:
@@ -16,6 +17,8 @@
 //! - *numbers*: keywords are not searched for in values that are numbers, and texts with blanks around
 //!   a number or an address are not taken for one;
 //! - *nulls*: a field that is there with null does not exist, and a list of nulls is not null;
+//! - *lists*: fields that are compared with each other and have several values are never equal: this
+//!   alone cannot be mended and is left out;
 //! - *letters*: where wildcards became an expression, `(?i)` folds more than lower case does.
 
 use otel_log_ai_core::otel::{Event, normal_name};
@@ -139,89 +142,121 @@ fn spellings(value: Json, tests: &[&Test], causes: &mut Causes) -> Vec<Json> {
     vec![text.into()]
 }
 
+/// Whether the rule compares fields of which the event has several values: we take any pair, rsigma
+/// none.
+pub fn compares_lists(event: &Event<'_>, plot: &Plot) -> bool {
+    let several = |field: &str| {
+        let of_name = event.fields.iter().filter(|(name, _)| normal_name(name) == normal_name(field));
+        of_name.count() > 1
+    };
+    plot.leaves.iter().any(|item| match &item.test {
+        Test::FieldRef { field, .. } => several(field) || item.field.as_deref().is_some_and(several),
+        _ => false,
+    })
+}
+
 /// The rule mended, if there is something to mend.
-pub fn rule(rule: &SigmaRule, causes: &mut Causes) -> SigmaRule {
+pub fn rule(rule: &SigmaRule, plot: &Plot, causes: &mut Causes) -> SigmaRule {
+    let with_regex = plot.leaves.iter().filter(|item| matches!(item.test, Test::Regex(_)));
+    let mut mender =
+        Mender { with_regex: with_regex.filter_map(|item| item.field.clone()).collect(), causes };
     let mut mended = rule.clone();
     for search in mended.detection.named.values_mut() {
-        *search = detection(search, causes);
+        *search = mender.detection(search);
     }
     mended
 }
 
-fn detection(given: &Detection, causes: &mut Causes) -> Detection {
-    match given {
-        Detection::AllOf(items) => Detection::And(items.iter().map(|given| item(given, causes)).collect()),
-        Detection::AnyOf(list) => Detection::AnyOf(list.iter().map(|d| detection(d, causes)).collect()),
-        Detection::And(list) => Detection::And(list.iter().map(|d| detection(d, causes)).collect()),
-        Detection::Keywords(values) => keywords(values, false, causes),
-        other => other.clone(),
-    }
+struct Mender<'c> {
+    /// Fields that the rule also searches with expressions: of these, blanks cannot be left off in the
+    /// event, so the other comparisons are told of them.
+    with_regex: BTreeSet<String>,
+    causes: &'c mut Causes,
 }
 
-fn item(given: &DetectionItem, causes: &mut Causes) -> Detection {
-    let one = |item: DetectionItem| Detection::AllOf(vec![item]);
-    let modifiers = &given.field.modifiers;
-    let has = |modifier| modifiers.contains(&modifier);
-    if given.field.name.is_none() {
-        return keywords(&given.values, has(Modifier::All), causes);
-    }
-    const COMPARISONS: [Modifier; 9] = [
-        Modifier::Re,
-        Modifier::Cidr,
-        Modifier::Exists,
-        Modifier::FieldRef,
-        Modifier::Gt,
-        Modifier::Gte,
-        Modifier::Lt,
-        Modifier::Lte,
-        Modifier::Base64,
-    ];
-    if COMPARISONS.into_iter().any(has) {
-        return one(given.clone());
-    }
-    if has(Modifier::Base64Offset) {
-        causes.insert("base64offset");
-        return one(base64_pieces(given));
-    }
-    let windash = has(Modifier::WindAsh);
-    let wild =
-        given.values.iter().any(|value| matches!(value, SigmaValue::String(s) if s.as_plain().is_none()));
-    let literal = given
-        .values
-        .iter()
-        .any(|value| matches!(value, SigmaValue::Integer(_) | SigmaValue::Float(_) | SigmaValue::Bool(_)));
-    if !windash && !wild && !literal || given.values.contains(&SigmaValue::Null) {
-        return one(given.clone());
-    }
-    for (applies, cause) in [(windash, "windash"), (wild, "wildcards"), (literal, "literals")] {
-        if applies {
-            causes.insert(cause);
+impl Mender<'_> {
+    fn detection(&mut self, given: &Detection) -> Detection {
+        match given {
+            Detection::AllOf(items) => Detection::And(items.iter().map(|given| self.item(given)).collect()),
+            Detection::AnyOf(list) => Detection::AnyOf(list.iter().map(|d| self.detection(d)).collect()),
+            Detection::And(list) => Detection::And(list.iter().map(|d| self.detection(d)).collect()),
+            Detection::Keywords(values) => self.keywords(values, false),
+            other => other.clone(),
         }
     }
-    let mut kept = vec![Modifier::Re, Modifier::DotAll];
-    if !has(Modifier::Cased) {
-        kept.push(Modifier::IgnoreCase);
-    }
-    kept.extend([Modifier::All, Modifier::Neq].into_iter().filter(|modifier| has(*modifier)));
-    let (start, end) = match (has(Modifier::Contains), has(Modifier::StartsWith), has(Modifier::EndsWith)) {
-        (true, _, _) => ("", ""),
-        (_, true, _) => ("^", ""),
-        (_, _, true) => ("", "$"),
-        _ => ("^", "$"),
-    };
-    let values =
-        given.values.iter().map(|value| text(format!("{start}(?:{}){end}", expression(value, windash))));
-    one(DetectionItem { field: FieldSpec::new(given.field.name.clone(), kept), values: values.collect() })
-}
 
-/// Keywords as expressions, each by itself.
-fn keywords(values: &[SigmaValue], all: bool, causes: &mut Causes) -> Detection {
-    causes.insert("keywords");
-    let each = values.iter().map(|value| {
-        let field = FieldSpec::new(None, vec![Modifier::Re, Modifier::IgnoreCase, Modifier::DotAll]);
-        Detection::AllOf(vec![DetectionItem { field, values: vec![text(expression(value, false))] }])
-    });
-    if all { Detection::And(each.collect()) } else { Detection::AnyOf(each.collect()) }
+    fn item(&mut self, given: &DetectionItem) -> Detection {
+        let one = |item: DetectionItem| Detection::AllOf(vec![item]);
+        let modifiers = &given.field.modifiers;
+        let has = |modifier| modifiers.contains(&modifier);
+        if given.field.name.is_none() {
+            return self.keywords(&given.values, has(Modifier::All));
+        }
+        const COMPARISONS: [Modifier; 9] = [
+            Modifier::Re,
+            Modifier::Cidr,
+            Modifier::Exists,
+            Modifier::FieldRef,
+            Modifier::Gt,
+            Modifier::Gte,
+            Modifier::Lt,
+            Modifier::Lte,
+            Modifier::Base64,
+        ];
+        if COMPARISONS.into_iter().any(has) {
+            return one(given.clone());
+        }
+        if has(Modifier::Base64Offset) {
+            self.causes.insert("base64offset");
+            return one(base64_pieces(given));
+        }
+        let windash = has(Modifier::WindAsh);
+        let wild =
+            given.values.iter().any(|value| matches!(value, SigmaValue::String(s) if s.as_plain().is_none()));
+        let literal = given.values.iter().any(|value| {
+            matches!(value, SigmaValue::Integer(_) | SigmaValue::Float(_) | SigmaValue::Bool(_))
+        });
+        let to_the_end = !has(Modifier::Contains) && !has(Modifier::StartsWith);
+        let blanks =
+            to_the_end && given.field.name.as_ref().is_some_and(|name| self.with_regex.contains(name));
+        if !windash && !wild && !literal && !blanks || given.values.contains(&SigmaValue::Null) {
+            return one(given.clone());
+        }
+        for (applies, cause) in
+            [(windash, "windash"), (wild, "wildcards"), (literal, "literals"), (blanks, "blanks")]
+        {
+            if applies {
+                self.causes.insert(cause);
+            }
+        }
+        let mut kept = vec![Modifier::Re, Modifier::DotAll];
+        if !has(Modifier::Cased) {
+            kept.push(Modifier::IgnoreCase);
+        }
+        kept.extend([Modifier::All, Modifier::Neq].into_iter().filter(|modifier| has(*modifier)));
+        let (start, end) = match (has(Modifier::Contains), has(Modifier::StartsWith), has(Modifier::EndsWith))
+        {
+            (true, _, _) => ("", ""),
+            (_, true, _) => ("^", ""),
+            (_, _, true) if blanks => ("", " *$"),
+            (_, _, true) => ("", "$"),
+            _ if blanks => ("^", " *$"),
+            _ => ("^", "$"),
+        };
+        let values =
+            given.values.iter().map(|value| text(format!("{start}(?:{}){end}", expression(value, windash))));
+        one(DetectionItem { field: FieldSpec::new(given.field.name.clone(), kept), values: values.collect() })
+    }
+
+    /// Keywords as expressions, each by itself.
+    fn keywords(&mut self, values: &[SigmaValue], all: bool) -> Detection {
+        self.causes.insert("keywords");
+        let each = values.iter().map(|value| {
+            let field = FieldSpec::new(None, vec![Modifier::Re, Modifier::IgnoreCase, Modifier::DotAll]);
+            Detection::AllOf(vec![DetectionItem { field, values: vec![text(expression(value, false))] }])
+        });
+        if all { Detection::And(each.collect()) } else { Detection::AnyOf(each.collect()) }
+    }
 }
 
 fn text(plain: String) -> SigmaValue {
