@@ -85,7 +85,7 @@ const TWINS: [(char, char); 3] = [('k', '\u{212a}'), ('s', '\u{17f}'), ('i', '\u
 fn changed(text: &str, random: &mut Random) -> String {
     let mut chars: Vec<char> = text.chars().collect();
     let at = random.below(chars.len());
-    let long = || "lorem C:\\Windows\\ -x /y ".repeat(1);
+    let long = "lorem C:\\Windows\\ -x /y ";
     match random.below(17) {
         0..=2 if !chars.is_empty() => chars[at] = character(random),
         3 if !chars.is_empty() => {
@@ -101,8 +101,8 @@ fn changed(text: &str, random: &mut Random) -> String {
         9 => return format!(" {text}"),
         10 => return shuffle_case(text, random),
         11 => return format!("{text}{}{text}", filling(random)),
-        12 => return format!("{}{text}", long().repeat(random.below(40))),
-        13 => return format!("{text}{}", long().repeat(random.below(40))),
+        12 => return format!("{}{text}", long.repeat(random.below(40))),
+        13 => return format!("{text}{}", long.repeat(random.below(40))),
         14 => {
             let dash = |c: &&mut char| DASHES.contains(c);
             if let Some(c) = chars.iter_mut().filter(dash).nth(random.below(3)) {
