@@ -41,6 +41,12 @@ pub struct Counters {
     pub reloads: AtomicU64,
     /// Age of the newest row of the last batch when its results were committed, milliseconds.
     pub lag_ms: AtomicU64,
+    /// Events evaluated a second time, by the definition of right.
+    pub verified: AtomicU64,
+    /// Events chosen for that and left out, because they were too long or it took too much time.
+    pub verify_skipped: AtomicU64,
+    /// Answers in which the engine differed from the definition, one for each event and rule.
+    pub engine_differences: AtomicU64,
 }
 
 impl Counters {
@@ -61,6 +67,9 @@ impl Counters {
             rules: AtomicU64::new(0),
             reloads: AtomicU64::new(0),
             lag_ms: AtomicU64::new(0),
+            verified: AtomicU64::new(0),
+            verify_skipped: AtomicU64::new(0),
+            engine_differences: AtomicU64::new(0),
         }
     }
 }
@@ -94,6 +103,9 @@ pub struct Stats {
     pub rules: u64,
     pub reloads: u64,
     pub lag_ms: u64,
+    pub verified: u64,
+    pub verify_skipped: u64,
+    pub engine_differences: u64,
 }
 
 impl Stats {
@@ -121,6 +133,9 @@ impl Stats {
             rules: get(&c.rules),
             reloads: get(&c.reloads),
             lag_ms: get(&c.lag_ms),
+            verified: get(&c.verified),
+            verify_skipped: get(&c.verify_skipped),
+            engine_differences: get(&c.engine_differences),
         }
     }
 }
@@ -154,6 +169,8 @@ pub enum Event<'a> {
     BodiesCut { rows: u64, longest_bytes: u64 },
     /// Rules were loaded.
     RulesLoaded { rules: usize, rejected: usize, filtered: usize, reload: bool },
+    /// A rule costs more than its budget.
+    RuleDear { problem: &'a dyn std::fmt::Display },
     /// A rule was not loaded.
     RuleProblem { problem: &'a dyn std::fmt::Display },
     /// The rules on disk are not usable; the old ones stay.
@@ -167,6 +184,9 @@ pub enum Event<'a> {
     /// So many audit events were finished before all of their records had come, because too many
     /// were waiting.
     AuditEventsEarly { events: u64 },
+    /// The engine and the definition of right differed; `first` for this rule. `right`: the rule
+    /// matches by definition.
+    EngineDiffers { rule: &'a str, class: &'a str, right: bool, first: bool },
     /// The service stops.
     Stopping { signal: &'a str },
 }
@@ -272,6 +292,7 @@ impl Event<'_> {
                     if *reload { "rules reloaded" } else { "rules loaded" }
                 );
             }
+            Event::RuleDear { problem } => tracing::warn!("rule is dear: {problem}"),
             Event::RuleProblem { problem } => tracing::warn!("rule not loaded: {problem}"),
             Event::RulesKept { why, rules } => {
                 tracing::error!("{why}: the {rules} rules loaded before stay in use")
@@ -298,6 +319,17 @@ impl Event<'_> {
                     events,
                     "too many audit events wait for records: the oldest are evaluated as they are (told once)"
                 );
+            }
+            Event::EngineDiffers { rule, class, right, first } => {
+                add(&c.engine_differences, 1);
+                if *first {
+                    tracing::error!(
+                        rule,
+                        class,
+                        right,
+                        "the engine's answer was wrong and was corrected; please report it (told once for each rule)"
+                    );
+                }
             }
             Event::Stopping { signal } => tracing::info!("{signal}: stopping"),
             // The others are told by `emit`, which calls this for what is left.

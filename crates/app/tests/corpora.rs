@@ -113,3 +113,19 @@ fn every_rule_of_sigmahq_loads() {
     assert_eq!(String::from_utf8_lossy(&output.stdout), "");
     assert!(output.status.success());
 }
+
+/// The warning must not cry wolf: those few that it names have an expression without any literal, on the
+/// long texts of PowerShell.
+#[test]
+fn of_sigmahq_a_handful_of_rules_is_called_dear() {
+    let tree = tempfile::tempdir().expect("a temporary directory");
+    let Some(rules) = sigmahq(tree.path()) else { return };
+    let mut args: Vec<std::path::PathBuf> = vec!["rules".into(), "check".into(), "--rules".into()];
+    args.extend(rules);
+    let output = otel_log_ai(&args);
+    let text = String::from_utf8_lossy(&output.stdout);
+    let dear: Vec<&str> = text.lines().filter(|line| line.contains("costs about")).collect();
+    eprintln!("{}", dear.join("\n"));
+    assert!((1..=6).contains(&dear.len()), "{}", dear.len());
+    assert!(dear.iter().all(|line| line.contains("/powershell/")), "{dear:?}");
+}

@@ -1,9 +1,11 @@
 //! The whole way of one record: recognise, match, explain. What `scan` and `run` call.
 
 use crate::alert::{Detection, Origin};
-use crate::engine::{Engine, Scratch};
+use crate::engine::{Engine, Hit, Options, Scratch};
 use crate::otel::{AuditEvent, AuditRecord, Event, LogRecord, Taxonomy};
+use crate::review::{Review, review};
 use crate::rule::Rule;
+use crate::spec::{self, Seen};
 use std::sync::Arc;
 
 /// Rules and mapping compiled together. Immutable and shared between threads.
@@ -27,7 +29,12 @@ pub struct Outcome {
 impl Detector {
     /// Compiles.
     pub fn new(rules: Vec<Rule>, taxonomy: Taxonomy) -> Detector {
-        let engine = Engine::compile(rules, &taxonomy.classes);
+        Detector::with_options(rules, taxonomy, Options::default())
+    }
+
+    /// [`Detector::new`] with some of the engine's optimisations left out.
+    pub fn with_options(rules: Vec<Rule>, taxonomy: Taxonomy, options: Options) -> Detector {
+        let engine = Engine::compile_with(rules, &taxonomy.classes, options);
         Detector { taxonomy, engine }
     }
 
@@ -49,9 +56,23 @@ impl Detector {
     /// Appends the detections of one record, in the order of its events and of the rules. `scratch`
     /// is one thread's working memory, reused from record to record.
     pub fn detect(&self, record: &LogRecord<'_>, scratch: &mut Scratch, out: &mut Vec<Detection>) -> Outcome {
+        self.detect_reviewed(record, scratch, out, &mut ())
+    }
+
+    /// [`Detector::detect`]; the events that `review` wants are evaluated by definition as well, whose
+    /// answer then counts.
+    pub fn detect_reviewed(
+        &self,
+        record: &LogRecord<'_>,
+        scratch: &mut Scratch,
+        out: &mut Vec<Detection>,
+        review: &mut impl Review,
+    ) -> Outcome {
         let mut outcome = Outcome::default();
+        let mut number = 0;
         self.taxonomy.recognise(record, &mut |event| {
-            self.run(record, &event, scratch, out);
+            self.run((record, number), &event, scratch, out, review);
+            number += 1;
             outcome.audit.extend(AuditRecord::all(&event, record, &ORIGIN_RESOURCES));
             outcome.recognised |= event.class.is_some();
             outcome.fault = outcome.fault.take().or(event.fault);
@@ -61,19 +82,35 @@ impl Detector {
 
     /// Appends the detections of an event that was put together from audit records.
     pub fn detect_audit(&self, audit: &AuditEvent, scratch: &mut Scratch, out: &mut Vec<Detection>) {
+        self.detect_audit_reviewed(audit, scratch, out, &mut ());
+    }
+
+    /// [`Detector::detect_audit`], reviewed as in [`Detector::detect_reviewed`].
+    pub fn detect_audit_reviewed(
+        &self,
+        audit: &AuditEvent,
+        scratch: &mut Scratch,
+        out: &mut Vec<Detection>,
+        review: &mut impl Review,
+    ) {
         if let Some(event) = self.taxonomy.audit_event(audit) {
-            self.run(&audit.row.record(), &event, scratch, out);
+            self.run((&audit.row.record(), 0), &event, scratch, out, review);
         }
     }
 
+    /// Evaluates one event of a record.
     fn run(
         &self,
-        record: &LogRecord<'_>,
+        (record, number): (&LogRecord<'_>, u64),
         event: &Event<'_>,
         scratch: &mut Scratch,
         out: &mut Vec<Detection>,
+        review: &mut impl Review,
     ) {
         let hits = self.engine.run(event, scratch).to_vec();
+        if event.class.is_some() && review.wants(record, event, number) {
+            return self.run_reviewed(record, event, &hits, scratch, out, review);
+        }
         if hits.is_empty() {
             return;
         }
@@ -81,6 +118,33 @@ impl Detector {
         for hit in hits {
             let fields = self.engine.evidence(event, scratch, hit);
             out.push(detection(&self.engine.rules()[hit.rule], fields, &origin, event));
+        }
+    }
+
+    /// Holds `hits` against the definition and appends the detections as that has them.
+    fn run_reviewed(
+        &self,
+        record: &LogRecord<'_>,
+        event: &Event<'_>,
+        hits: &[Hit],
+        scratch: &Scratch,
+        out: &mut Vec<Detection>,
+        review: &mut impl Review,
+    ) {
+        let rules = self.engine.rules();
+        let Some(class) = event.class.and_then(|id| self.engine.classes().get(usize::from(id.0))) else {
+            return;
+        };
+        let (matched, differences) = self::review(rules, class, event, hits);
+        review.done(&differences);
+        let origin = origin(record, event);
+        for matched in matched {
+            let rule = &rules[matched.rule];
+            let fields = match matched.hit {
+                Some(hit) => self.engine.evidence(event, scratch, hit),
+                None => spec::evidence(rule, &Seen::new(event, matched.view)),
+            };
+            out.push(detection(rule, fields, &origin, event));
         }
     }
 }
@@ -193,4 +257,76 @@ fn cut(text: &mut String, bytes: usize) {
 /// The largest character boundary not beyond `bytes`.
 fn floor(text: &str, bytes: usize) -> usize {
     text.floor_char_boundary(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::review::Difference;
+
+    /// Wants every event and remembers what differed.
+    #[derive(Default)]
+    struct Always {
+        events: usize,
+        differences: Vec<(String, String, bool)>,
+    }
+
+    impl Review for Always {
+        fn wants(&mut self, _: &LogRecord<'_>, _: &Event<'_>, _: u64) -> bool {
+            self.events += 1;
+            true
+        }
+        fn done(&mut self, differences: &[Difference<'_>]) {
+            let told = |d: &Difference<'_>| (d.rule.info.title.clone(), d.class.to_owned(), d.right);
+            self.differences.extend(differences.iter().map(told));
+        }
+    }
+
+    fn detector() -> Detector {
+        let rule = |title: &str, value: &str| {
+            format!(
+                "title: {title}\nlogsource: {{product: windows, service: security}}\ndetection:\n  s:\n    \
+                 TargetUserName: {value}\n  condition: s\n"
+            )
+        };
+        let text = [rule("A", "bob"), rule("B", "eve"), rule("C", "bob")].join("---\n");
+        let (rules, problems) = crate::rule::load("t.yml", &text);
+        assert_eq!(problems, []);
+        Detector::new(rules, Taxonomy::builtin().unwrap())
+    }
+
+    const BODY: &str = r#"{"channel":"Security","computer":"w","event_id":{"id":4624},"event_data":{"TargetUserName":"bob"}}"#;
+
+    fn titles(found: &[Detection]) -> Vec<&str> {
+        found.iter().map(|detection| detection.rule.title.as_str()).collect()
+    }
+
+    #[test]
+    fn a_review_of_right_answers_changes_nothing() {
+        let detector = detector();
+        let record = LogRecord { body: BODY.into(), ..LogRecord::default() };
+        let (mut plain, mut reviewed, mut review) = (vec![], vec![], Always::default());
+        detector.detect(&record, &mut Scratch::default(), &mut plain);
+        detector.detect_reviewed(&record, &mut Scratch::default(), &mut reviewed, &mut review);
+        assert_eq!(titles(&plain), ["A", "C"]);
+        assert_eq!(plain, reviewed);
+        assert_eq!((review.events, review.differences), (1, vec![]));
+    }
+
+    #[test]
+    fn where_the_engine_is_wrong_the_definition_counts() {
+        let detector = detector();
+        let record = LogRecord { body: BODY.into(), ..LogRecord::default() };
+        let event = detector.taxonomy().events(&record).remove(0);
+        let mut scratch = Scratch::default();
+        let mut wrong = detector.engine().run(&event, &mut scratch).to_vec();
+        // The engine is made to miss A and to find B.
+        wrong[0].rule = 1;
+        let (mut found, mut review) = (vec![], Always::default());
+        detector.run_reviewed(&record, &event, &wrong, &scratch, &mut found, &mut review);
+        assert_eq!(titles(&found), ["A", "C"]);
+        assert_eq!(found[0].fields, [("TargetUserName".to_owned(), "bob".to_owned())]);
+        let class = detector.engine().classes()[usize::from(event.class.unwrap().0)].name.clone();
+        assert_eq!(review.differences, [("A".into(), class.clone(), true), ("B".into(), class, false)]);
+    }
 }

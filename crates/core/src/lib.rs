@@ -18,6 +18,7 @@ pub mod otel;
 pub mod plan;
 pub mod problem;
 pub mod report;
+pub mod review;
 pub mod rule;
 pub mod spec;
 pub mod value;

@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::store::{Store, StoreError, StoreSettings};
 use crate::{keep, rules};
 use anyhow::Context;
+use otel_log_ai_core::problem::Problem;
 use serde::Serialize;
 use std::path::Path;
 use std::process::ExitCode;
@@ -161,6 +162,19 @@ fn check_rules(config: &Config, findings: &mut Findings) {
         let more = loaded.problems.len() - RULE_PROBLEMS_MAX;
         let hint = Some("`otel-log-ai rules check` shows all".into());
         findings.add(Status::Warn, "rules", format!("{more} more problems"), hint);
+    }
+    check_cost(&loaded.dear, findings);
+}
+
+/// Rules that cost more than they should.
+fn check_cost(dear: &[Problem], findings: &mut Findings) {
+    for problem in dear.iter().take(RULE_PROBLEMS_MAX) {
+        findings.add(Status::Warn, "rules", problem.to_string(), None);
+    }
+    if dear.len() > RULE_PROBLEMS_MAX {
+        let more = dear.len() - RULE_PROBLEMS_MAX;
+        let hint = Some("`otel-log-ai rules check` shows all; see `rules.budget_ns`".into());
+        findings.add(Status::Warn, "rules", format!("{more} more dear rules"), hint);
     }
 }
 

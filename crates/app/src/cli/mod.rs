@@ -6,12 +6,15 @@ pub mod coverage;
 pub mod explain;
 pub mod input;
 pub mod output;
+pub mod profile;
 pub mod rules;
 pub mod run;
+mod sample;
 pub mod scan;
 
 use crate::config::Log;
 use clap::{Args, CommandFactory, Parser, Subcommand};
+use otel_log_ai_core::engine::Options;
 use otel_log_ai_core::otel::Taxonomy;
 use std::io::IsTerminal;
 use std::path::PathBuf;
@@ -100,6 +103,21 @@ impl Extensions {
         let pipelines =
             crate::rules::pipelines(&self.pipelines).map_err(|problem| anyhow::anyhow!("{problem}"))?;
         crate::rules::read_with(rules, &pipelines)
+    }
+}
+
+/// For finding out which of the engine's optimisations is wrong, if ever one is.
+#[derive(Debug, Default, Args)]
+pub struct EngineFlags {
+    /// Optimisations to leave out; the answers must stay the same
+    #[arg(long, hide = true, value_delimiter = ',', value_name = "NAME")]
+    engine_without: Vec<String>,
+}
+
+impl EngineFlags {
+    /// The engine's switches.
+    pub fn options(&self) -> anyhow::Result<Options> {
+        Options::without(&self.engine_without).map_err(|error| anyhow::anyhow!("--engine-without: {error}"))
     }
 }
 

@@ -1,10 +1,12 @@
-//! `rules list|check|coverage|show`: what is loaded, and what was rejected and why.
+//! `rules list|check|coverage|profile|show`: what is loaded, and what was rejected and why.
 
-use super::{Extensions, coverage, output};
+use super::{Extensions, coverage, output, profile};
+use crate::rules::dear;
 use anyhow::{Result, bail};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use otel_log_ai_core::engine::Engine;
 use otel_log_ai_core::otel::Taxonomy;
+use otel_log_ai_core::report::cost::BUDGET_NS;
 use otel_log_ai_core::rule::{Expr, Item, Rule};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
@@ -21,12 +23,24 @@ enum Command {
     /// List the rules that load
     List(Source),
     /// Report every file and line that does not load; exit code 1 if there is one
-    Check(Source),
+    ///
+    /// Rules that load are told too if they can never match or cost more than their budget.
+    Check {
+        /// A rule may cost so many nanoseconds for an event of its log source; 0: anything
+        #[arg(long, value_name = "N", default_value_t = BUDGET_NS)]
+        budget_ns: u64,
+        #[command(flatten)]
+        source: Source,
+    },
     /// Tell for every rule which logs feed it, how its fields resolve there, or why it cannot fire
     ///
     /// With `--against` or `--against-clickhouse`, what really arrives is held against it: which
     /// hosts deliver what, which rules are blind for want of it, and what to switch on.
     Coverage(coverage::Args),
+    /// List rules by the time that they take and by their hits, on real rows
+    ///
+    /// Finds the rule that is dear and the rule that is noisy.
+    Profile(profile::Args),
     /// Show one rule as it is evaluated
     Show {
         /// Rule id, or the beginning of its title
@@ -61,8 +75,9 @@ pub fn run(args: &Args) -> Result<bool> {
     let mut out = BufWriter::new(io::stdout());
     let done = match &args.command {
         Command::List(source) => list(source, &mut out),
-        Command::Check(source) => check(source, &mut out),
+        Command::Check { budget_ns, source } => check(source, *budget_ns, &mut out),
         Command::Coverage(args) => coverage::run(args, &mut out),
+        Command::Profile(args) => profile::run(args, &mut out),
         Command::Show { rule, source } => show(rule, source, &mut out),
     };
     match done.and_then(|fine| Ok((fine, out.flush()?))) {
@@ -102,7 +117,7 @@ fn list(source: &Source, out: &mut impl Write) -> Result<bool> {
     Ok(true)
 }
 
-fn check(source: &Source, out: &mut impl Write) -> Result<bool> {
+fn check(source: &Source, budget_ns: u64, out: &mut impl Write) -> Result<bool> {
     let loaded = source.extensions.rules(&source.rules)?;
     let taxonomy = source.extensions.taxonomy()?;
     let count = loaded.rules.len();
@@ -131,12 +146,17 @@ fn check(source: &Source, out: &mut impl Write) -> Result<bool> {
                 rule.info.path, rule.info.title, rule.info.logsource
             )?;
         }
+        let dear = dear(&loaded.rules, budget_ns);
+        for problem in &dear {
+            writeln!(out, "warn: {problem}")?;
+        }
         let engine = Engine::compile(loaded.rules.clone(), &taxonomy.classes);
         let classes = engine.rules_by_class().filter(|(_, rules)| *rules > 0).count();
         writeln!(
             out,
-            "{count} rules load for {classes} classes of events; {} without a source; {} problems in {} files",
+            "{count} rules load for {classes} classes of events; {} without a source, {} dear; {} problems in {} files",
             blind.len(),
+            dear.len(),
             loaded.problems.len(),
             loaded.files
         )?;

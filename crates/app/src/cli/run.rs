@@ -1,6 +1,6 @@
 //! `run`: the service.
 
-use super::{ConfigFile, Failure, start_log};
+use super::{ConfigFile, EngineFlags, Failure, start_log};
 use crate::pipeline;
 use anyhow::Context;
 use std::process::ExitCode;
@@ -13,11 +13,14 @@ If OTEL_LOG_AI_STATS_FILE is set, statistics are written to that file every seco
 pub struct Args {
     #[command(flatten)]
     config: ConfigFile,
+    #[command(flatten)]
+    engine: EngineFlags,
 }
 
 /// Runs until a signal.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
-    let config = args.config.read()?;
+    let mut config = args.config.read()?;
+    config.rules.engine = args.engine.options().map_err(Failure::unusable)?;
     start_log(&config.log);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;

@@ -1,7 +1,7 @@
 //! `scan`: rules over rows from files, offline.
 
 use super::input::{LINE_BYTES_MAX, read_chunk};
-use super::{Extensions, input, output};
+use super::{EngineFlags, Extensions, input, output};
 use crate::rows;
 use anyhow::{Context, Result, bail};
 use clap::{Args as ClapArgs, ValueEnum};
@@ -33,6 +33,8 @@ pub struct Args {
     rules: Vec<PathBuf>,
     #[command(flatten)]
     extensions: Extensions,
+    #[command(flatten)]
+    engine: EngineFlags,
     /// How to print detections
     #[arg(long, value_enum, default_value_t = Output::Table)]
     output: Output,
@@ -72,7 +74,7 @@ pub fn run(args: &Args) -> Result<()> {
         bail!("no usable rule in {}", output::paths(&rules));
     }
     let taxonomy = args.extensions.taxonomy()?;
-    let detector = Detector::new(loaded.rules, taxonomy);
+    let detector = Detector::with_options(loaded.rules, taxonomy, args.engine.options()?);
     let ready = started.elapsed();
     let threads = args.threads.unwrap_or_else(|| std::thread::available_parallelism().map_or(1, usize::from));
     let mut scan = Scan {

@@ -16,7 +16,9 @@ pub use section::word;
 use crate::keep::{ApiKey, KeepSettings, PayloadSettings, SeverityMap};
 use crate::outbox::OutboxSettings;
 use otel_log_ai_core::alert::{GroupField, GroupingSettings};
+use otel_log_ai_core::engine::Options;
 use otel_log_ai_core::problem::Problem;
+use otel_log_ai_core::report::cost;
 use otel_log_ai_core::rule::{Level, Status};
 use section::{Section, Source};
 use std::path::{Path, PathBuf};
@@ -85,6 +87,12 @@ pub struct Rules {
     pub include: Selection,
     pub exclude: Selection,
     pub reload_interval: Duration,
+    /// One event in so many is also evaluated by the definition of right; 0: none.
+    pub verify_one_in: u64,
+    /// What a rule may cost for each event before it is told, nanoseconds; 0: anything.
+    pub budget_ns: u64,
+    /// The engine's optimisations: no key of the file, but a hidden flag of `run`.
+    pub engine: Options,
 }
 
 /// Rules by id, tag or path.
@@ -334,6 +342,9 @@ fn rules(s: Section<'_>, base: &Path) -> Rules {
         include: selection(s.section("include")),
         exclude: selection(s.section("exclude")),
         reload_interval: s.duration("reload_interval", 5 * SECOND, SECOND),
+        verify_one_in: s.number("verify_one_in", 10_000, 0..=1_000_000_000),
+        budget_ns: s.number("budget_ns", cost::BUDGET_NS, 0..=1_000_000_000),
+        engine: Options::default(),
     };
     s.finish();
     parsed

@@ -1,5 +1,6 @@
 //! Runs the rules on a batch, over all cores, with the result in the order of the rows.
 
+use super::review::Reviews;
 use crate::events::Event;
 use crate::tail::Batch;
 use otel_log_ai_core::alert::Detection;
@@ -27,23 +28,29 @@ pub struct Found {
 
 /// Evaluates all rows of `batch`, then the audit events that its records made whole at `now_ms`.
 /// Blocks for as long as it takes.
-pub fn evaluate(detector: &Detector, batch: &Batch, assembler: &mut Assembler, now_ms: i64) -> Found {
-    let mut found = evaluate_rows(detector, batch);
+pub fn evaluate(
+    detector: &Detector,
+    reviews: &Reviews,
+    batch: &Batch,
+    assembler: &mut Assembler,
+    now_ms: i64,
+) -> Found {
+    let mut found = evaluate_rows(detector, reviews, batch);
     for record in std::mem::take(&mut found.audit) {
         assembler.add(record, now_ms);
     }
-    found.detections.extend(evaluate_audit(detector, &assembler.due(now_ms)));
+    found.detections.extend(evaluate_audit(detector, reviews, &assembler.due(now_ms)));
     found
 }
 
 /// The detections of whole audit events.
-pub fn evaluate_audit(detector: &Detector, events: &[AuditEvent]) -> Vec<Detection> {
+pub fn evaluate_audit(detector: &Detector, reviews: &Reviews, events: &[AuditEvent]) -> Vec<Detection> {
     let mut detections = vec![];
     let mut scratch = Scratch::default();
     for audit in events {
         let before = detections.len();
         let outcome = catch_unwind(AssertUnwindSafe(|| {
-            detector.detect_audit(audit, &mut scratch, &mut detections);
+            detector.detect_audit_reviewed(audit, &mut scratch, &mut detections, &mut reviews.reviewer());
         }));
         if outcome.is_err() {
             detections.truncate(before);
@@ -54,7 +61,7 @@ pub fn evaluate_audit(detector: &Detector, events: &[AuditEvent]) -> Vec<Detecti
     detections
 }
 
-fn evaluate_rows(detector: &Detector, batch: &Batch) -> Found {
+fn evaluate_rows(detector: &Detector, reviews: &Reviews, batch: &Batch) -> Found {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.min(batch.len() / ROWS_PER_THREAD_MIN).max(1);
     let share = batch.len().div_ceil(threads).max(1);
@@ -63,7 +70,7 @@ fn evaluate_rows(detector: &Detector, batch: &Batch) -> Found {
     let mut parts: Vec<Found> = ranges.iter().map(|_| Found::default()).collect();
     std::thread::scope(|scope| {
         for (range, part) in ranges.into_iter().zip(&mut parts) {
-            scope.spawn(move || *part = evaluate_range(detector, batch, range));
+            scope.spawn(move || *part = evaluate_range(detector, reviews, batch, range));
         }
     });
     let mut found = Found::default();
@@ -76,7 +83,7 @@ fn evaluate_rows(detector: &Detector, batch: &Batch) -> Found {
     found
 }
 
-fn evaluate_range(detector: &Detector, batch: &Batch, range: Range<usize>) -> Found {
+fn evaluate_range(detector: &Detector, reviews: &Reviews, batch: &Batch, range: Range<usize>) -> Found {
     let mut found = Found::default();
     let mut scratch = Scratch::default();
     for index in range {
@@ -84,8 +91,9 @@ fn evaluate_range(detector: &Detector, batch: &Batch, range: Range<usize>) -> Fo
         let before = found.detections.len();
         // The engine does not panic on input; if it does all the same, one row is lost and told,
         // not the batch again and again.
-        let outcome =
-            catch_unwind(AssertUnwindSafe(|| detector.detect(&record, &mut scratch, &mut found.detections)));
+        let outcome = catch_unwind(AssertUnwindSafe(|| {
+            detector.detect_reviewed(&record, &mut scratch, &mut found.detections, &mut reviews.reviewer())
+        }));
         match outcome {
             Ok(outcome) => {
                 found.faults += u64::from(outcome.fault.is_some());

@@ -9,6 +9,7 @@
 
 mod evaluate;
 mod reload;
+mod review;
 mod source;
 
 use crate::cli::Failure;
@@ -24,6 +25,7 @@ use arc_swap::ArcSwap;
 use otel_log_ai_core::alert::{Grouping, Notification};
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::otel::{Assembler, AssemblerSettings};
+use review::Reviews;
 use source::FromSource;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
@@ -73,6 +75,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let (stop_outbox, outbox_stopped) = watch::channel(false);
     let mut pipeline = Pipeline {
         detector: Arc::clone(&detector),
+        reviews: Arc::new(Reviews::new(config.rules.verify_one_in)),
         grouping: Grouping::restore(config.grouping_settings(), saved.open),
         assembler: Assembler::restore(AssemblerSettings::default(), saved.audit, now_ms()),
         audit_early: 0,
@@ -128,6 +131,7 @@ fn load_rules(config: &Config) -> Result<Arc<ArcSwap<Detector>>, Failure> {
 
 struct Pipeline {
     detector: Arc<ArcSwap<Detector>>,
+    reviews: Arc<Reviews>,
     grouping: Grouping,
     assembler: Assembler,
     /// Audit events finished early, as told last.
@@ -195,10 +199,11 @@ impl Pipeline {
     /// Runs the rules on a batch and takes the detections into the open alerts.
     async fn evaluate(&mut self, batch: Box<Batch>) -> anyhow::Result<Done> {
         let detector = self.detector.load_full();
+        let reviews = Arc::clone(&self.reviews);
         let now_ms = now_ms();
         let mut assembler = std::mem::take(&mut self.assembler);
         let work = move || {
-            let found = evaluate::evaluate(&detector, &batch, &mut assembler, now_ms);
+            let found = evaluate::evaluate(&detector, &reviews, &batch, &mut assembler, now_ms);
             (batch, found, assembler)
         };
         let (batch, found, assembler) =
@@ -225,7 +230,9 @@ impl Pipeline {
     fn evaluate_audit(&mut self) -> Done {
         let now_ms = now_ms();
         let events = self.assembler.due(now_ms);
-        let found = tokio::task::block_in_place(|| evaluate::evaluate_audit(&self.detector.load(), &events));
+        let (detector, reviews) = (self.detector.load(), &self.reviews);
+        let found = tokio::task::block_in_place(|| evaluate::evaluate_audit(&detector, reviews, &events));
+        drop(detector);
         for detection in &found {
             self.grouping.observe(detection, now_ms);
         }

@@ -55,6 +55,9 @@ pub fn tell(detector: &Detector, loaded: &Loaded, reload: bool) {
             format!("{} more; see `otel-log-ai rules check`", loaded.problems.len() - PROBLEMS_LOGGED_MAX);
         Event::RuleProblem { problem: &more }.emit();
     }
+    for problem in loaded.dear.iter().take(PROBLEMS_LOGGED_MAX) {
+        Event::RuleDear { problem }.emit();
+    }
     Event::RulesLoaded {
         rules: detector.rules().len(),
         rejected: loaded.problems.len(),

@@ -92,6 +92,9 @@ mod tests {
             include: config::Selection::default(),
             exclude: config::Selection { paths: vec!["**/web/*".into()], ..Default::default() },
             reload_interval: Duration::from_secs(1),
+            verify_one_in: 0,
+            budget_ns: 0,
+            engine: Default::default(),
         };
         let plain = rule("a", Level::High, &["attack.t1059"], "rules/windows/x.yml");
         assert!(Filter::new(&config).wants(&plain));

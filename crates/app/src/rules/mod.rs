@@ -3,10 +3,12 @@
 //! What is broken is reported and the rest loads. Walking is bounded (depth, files, size) and does
 //! not follow symbolic links out of the tree they are in.
 
+mod cost;
 mod extension;
 mod filter;
 mod watch;
 
+pub use cost::dear;
 pub use extension::{mapping, pipelines};
 pub use watch::{Trigger, watch};
 
@@ -37,6 +39,8 @@ pub struct Loaded {
     pub files: usize,
     /// What was wrong, by file and line.
     pub problems: Vec<Problem>,
+    /// Rules that load and cost more than their budget, the dearest first.
+    pub dear: Vec<Problem>,
 }
 
 /// Reads all rules below `paths`, for commands without a configuration. A path that does not exist
@@ -97,7 +101,8 @@ fn load_wanted(paths: &[PathBuf], pipelines: &Pipelines, wants: impl Fn(&RuleInf
 pub fn compile(config: &config::Rules) -> Result<(Detector, Loaded), Problem> {
     let taxonomy = mapping(&config.mapping)?;
     let mut loaded = load(config, &pipelines(&config.pipelines)?);
-    let detector = Detector::new(std::mem::take(&mut loaded.rules), taxonomy);
+    loaded.dear = dear(&loaded.rules, config.budget_ns);
+    let detector = Detector::with_options(std::mem::take(&mut loaded.rules), taxonomy, config.engine);
     Ok((detector, loaded))
 }
 
@@ -170,6 +175,9 @@ mod tests {
             include: Selection::default(),
             exclude: Selection::default(),
             reload_interval: Duration::from_secs(1),
+            verify_one_in: 0,
+            budget_ns: 0,
+            engine: Default::default(),
         }
     }
 

@@ -108,6 +108,9 @@ mod tests {
             include: Default::default(),
             exclude: Default::default(),
             reload_interval: Duration::from_millis(200),
+            verify_one_in: 0,
+            budget_ns: 0,
+            engine: Default::default(),
         };
         let (out, mut triggers) = mpsc::channel(1);
         let wait = Duration::from_secs(10);

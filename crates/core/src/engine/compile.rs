@@ -3,6 +3,7 @@
 use super::glob::Glob;
 use super::index::Builder;
 use super::literals::{Checks, Needs};
+use super::options::Options;
 use super::prefilter::Prefilter;
 use super::program::{Ask, Lazy, Lists, NO, Op, Program, SlotProgram, YES};
 use crate::plan::{Node, Plan, Slot};
@@ -10,13 +11,14 @@ use crate::rule::{Part, Pattern, Test};
 use std::collections::HashMap;
 
 /// Compiles the rules of one class.
-pub fn compile(plan: Plan) -> Program {
-    let mut compiler = Compiler::new(&plan);
+pub fn compile(plan: Plan, options: Options) -> Program {
+    let mut compiler = Compiler::new(&plan, options);
     let mut group_rules: Vec<Vec<u32>> = Vec::new();
     for (number, planned) in plan.rules.iter().enumerate() {
         let number = number as u32;
         let step = compiler.step(&planned.node);
-        match compiler.wake(&step) {
+        let wake = if options.wake { compiler.wake(&step) } else { Wake::Always };
+        match wake {
             Wake::Groups(groups, _) => {
                 for group in groups {
                     let group = group as usize;
@@ -76,6 +78,7 @@ impl Wake {
 
 struct Compiler<'p> {
     plan: &'p Plan,
+    options: Options,
     program: Program,
     builders: Vec<Builder>,
     /// Plan predicate → number in the index, or lazy.
@@ -96,8 +99,8 @@ enum Placed {
 }
 
 impl<'p> Compiler<'p> {
-    fn new(plan: &'p Plan) -> Self {
-        let mut program = Program::default();
+    fn new(plan: &'p Plan, options: Options) -> Self {
+        let mut program = Program { remember_names: options.names, ..Program::default() };
         let mut name_slots: Vec<Vec<u32>> = vec![];
         for (number, slot) in plan.slots.iter().enumerate() {
             match slot {
@@ -120,6 +123,7 @@ impl<'p> Compiler<'p> {
             builders: plan.slots.iter().map(|_| Builder::default()).collect(),
             placed: vec![None; plan.preds.len()],
             plan,
+            options,
             program,
             indexed: 0,
             pred_groups: vec![],
@@ -132,7 +136,7 @@ impl<'p> Compiler<'p> {
     fn finish(mut self, mut group_rules: Vec<Vec<u32>>) -> (Program, Vec<Option<Placed>>) {
         group_rules.resize(self.group_shares.len(), vec![]);
         for (slot, builder) in self.builders.into_iter().enumerate() {
-            if self.program.texts == Some(slot as u32) {
+            if self.options.prefilter && self.program.texts == Some(slot as u32) {
                 self.program.prefilter = Prefilter::new(&builder);
             }
             self.program.slots[slot].index = builder.build();
@@ -184,7 +188,7 @@ impl<'p> Compiler<'p> {
         }
         let slot = self.plan.preds[pred].slot;
         let placed = match &self.plan.preds[pred].test {
-            Test::Text(pattern) if self.builders[slot].add(self.indexed, pattern) => {
+            Test::Text(pattern) if self.options.index && self.builders[slot].add(self.indexed, pattern) => {
                 let share = share(pattern, &self.plan.slots[slot]);
                 Placed::Indexed(self.number(share))
             }
@@ -207,8 +211,12 @@ impl<'p> Compiler<'p> {
         match &pred.test {
             Test::Regex(expression) => {
                 let needs = Needs::of(&expression.pattern, &expression.flags);
-                guard = needs.indexed().map(|literals| self.guard(pred.slot, literals));
-                checks = needs.checks();
+                if self.options.guards {
+                    guard = needs.indexed().map(|literals| self.guard(pred.slot, literals));
+                }
+                if self.options.checks {
+                    checks = needs.checks();
+                }
             }
             Test::Text(pattern) => glob = Some(Glob::new(pattern)),
             _ => {}
@@ -306,6 +314,18 @@ impl<'p> Compiler<'p> {
     /// costs most last.
     fn emit_chain(&mut self, steps: &[Step], and: bool, yes: u32, no: u32) -> u32 {
         let mut order: Vec<&Step> = steps.iter().collect();
+        if self.options.order {
+            self.sort(&mut order, and);
+        }
+        let (mut yes_to, mut no_to) = (yes, no);
+        for step in order.iter().rev() {
+            let entry = self.emit(step, yes_to, no_to);
+            if and { yes_to = entry } else { no_to = entry }
+        }
+        if and { yes_to } else { no_to }
+    }
+
+    fn sort(&self, order: &mut [&Step], and: bool) {
         order.sort_by(|a, b| {
             let rank = |step: &Step| {
                 let share = self.wake(step).share();
@@ -314,12 +334,6 @@ impl<'p> Compiler<'p> {
             let (a, b) = (rank(a), rank(b));
             a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
         });
-        let (mut yes_to, mut no_to) = (yes, no);
-        for step in order.iter().rev() {
-            let entry = self.emit(step, yes_to, no_to);
-            if and { yes_to = entry } else { no_to = entry }
-        }
-        if and { yes_to } else { no_to }
     }
 }
 

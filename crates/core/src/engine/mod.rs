@@ -10,20 +10,25 @@ mod glob;
 mod grams;
 mod index;
 mod literals;
+mod options;
 mod prefilter;
 mod program;
 mod run;
 mod table;
+mod watch;
 
 use crate::otel::{Class, Event};
 use crate::plan::{applying, plan};
 use crate::rule::Rule;
+pub(crate) use literals::Needs;
+pub use options::Options;
 use program::Program;
 pub use run::{Hit, Scratch};
 use std::collections::HashMap;
 use std::num::NonZero;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+pub use watch::Watch;
 
 /// How many engines were made; a scratch knows by it that what it remembers is of another.
 static ENGINES: AtomicU64 = AtomicU64::new(1);
@@ -44,8 +49,13 @@ pub struct Engine {
 impl Engine {
     /// Compiles `rules` for every class of a taxonomy.
     pub fn compile(rules: Vec<Rule>, classes: &[Class]) -> Engine {
+        Engine::compile_with(rules, classes, Options::default())
+    }
+
+    /// [`Engine::compile`] with some optimisations left out.
+    pub fn compile_with(rules: Vec<Rule>, classes: &[Class], options: Options) -> Engine {
         let (program_of, firsts) = alike(&rules, classes);
-        let programs = each(&firsts, |class| compile::compile(plan(&rules, class)));
+        let programs = each(&firsts, |class| compile::compile(plan(&rules, class), options));
         Engine {
             rules,
             classes: classes.to_vec(),
@@ -73,8 +83,21 @@ impl Engine {
 
     /// The rules that match `event`, in the order of the rules, each once.
     pub fn run<'s>(&self, event: &Event<'_>, scratch: &'s mut Scratch) -> &'s [Hit] {
+        self.run_watched(event, scratch, &mut ())
+    }
+
+    /// [`Engine::run`], with someone looking on.
+    pub fn run_watched<'s>(
+        &self,
+        event: &Event<'_>,
+        scratch: &'s mut Scratch,
+        watch: &mut impl Watch,
+    ) -> &'s [Hit] {
         match self.program(event) {
-            Some((class, program)) => scratch.run(self.number, class, program, event),
+            Some((class, program)) => {
+                watch.begins(class);
+                scratch.run((self.number, class), program, event, watch)
+            }
             None => &[],
         }
     }

@@ -3,6 +3,7 @@
 use super::glob::Glob;
 use super::index::Tried;
 use super::program::{Ask, Lazy, NO, Program, YES};
+use super::watch::Watch;
 use crate::otel::{Event, normal_name};
 use crate::rule::Test;
 use crate::spec;
@@ -83,9 +84,15 @@ const END: u32 = u32::MAX;
 const UNWANTED: u32 = u32::MAX;
 
 impl Scratch {
-    /// Finds the rules that match, in the order of the rule set, each once. `engine` and `class` say
+    /// Finds the rules that match, in the order of the rule set, each once. The first argument says
     /// which program of all programs it is.
-    pub(super) fn run(&mut self, engine: u64, class: usize, program: &Program, event: &Event<'_>) -> &[Hit] {
+    pub(super) fn run(
+        &mut self,
+        (engine, class): (u64, usize),
+        program: &Program,
+        event: &Event<'_>,
+        watch: &mut impl Watch,
+    ) -> &[Hit] {
         self.hits.clear();
         if program.entries.is_empty() {
             return &[];
@@ -94,11 +101,14 @@ impl Scratch {
         self.fill(class, program, event);
         self.candidates.extend(&program.always);
         self.candidates.sort_unstable();
+        watch.scanned();
         for at in 0..self.candidates.len() {
             let planned = self.candidates[at];
             let hit = Hit { rule: program.plan.rules[planned as usize].rule, planned };
             let known = self.hits.last().is_some_and(|last| last.rule == hit.rule);
-            if !known && self.holds(program, event, program.entries[planned as usize]) {
+            let holds = !known && self.holds(program, event, program.entries[planned as usize]);
+            watch.asked(hit.rule, holds);
+            if holds {
                 self.hits.push(hit);
             }
         }
@@ -133,7 +143,9 @@ impl Scratch {
                 Some((known, list)) if **known == **name => *list,
                 _ => {
                     let list = self.look_up(program, name);
-                    layout.remember(source, name, list);
+                    if program.remember_names {
+                        layout.remember(source, name, list);
+                    }
                     list
                 }
             };

@@ -2,6 +2,7 @@
 //!
 //! Nothing here runs when logs are evaluated.
 
+pub mod cost;
 pub mod coverage;
 pub mod explain;
 pub mod navigator;
