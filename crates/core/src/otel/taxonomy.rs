@@ -67,6 +67,8 @@ pub struct Taxonomy {
     pub uncarried: Vec<Uncarried>,
     /// What to switch on where logs or fields do not arrive.
     pub advice: Vec<Advice>,
+    /// Names of fields, as the views share them.
+    names: Names,
     /// What is computed for the events of each class, by [`ClassId`].
     pub(super) derive: Vec<Vec<Derive>>,
     pub(super) channels: Channels,
@@ -120,18 +122,14 @@ impl Taxonomy {
         for (path, text) in files {
             file::read(path, text, &mut taxonomy)?;
         }
-        taxonomy.share_fields();
         Ok(taxonomy)
     }
 
     /// Keeps equal names of fields once: hundreds of classes differ in other things.
     pub(super) fn share_fields(&mut self) {
-        let mut known: HashSet<Arc<BTreeMap<String, Vec<String>>>> = HashSet::new();
+        self.names.clear();
         for view in self.classes.iter_mut().flat_map(|class| &mut class.views) {
-            match known.get(&view.fields) {
-                Some(same) => view.fields = Arc::clone(same),
-                None => _ = known.insert(Arc::clone(&view.fields)),
-            }
+            share(&mut self.names, view);
         }
     }
 
@@ -160,7 +158,8 @@ impl Taxonomy {
 
     /// Adds a class and gives its id; sources that differ in nothing but their conditions share one.
     /// `None`: there are too many.
-    pub(super) fn add(&mut self, class: Class, derive: Vec<Derive>) -> Option<ClassId> {
+    pub(super) fn add(&mut self, mut class: Class, derive: Vec<Derive>) -> Option<ClassId> {
+        class.views.iter_mut().for_each(|view| share(&mut self.names, view));
         let known = self.classes.iter().zip(&self.derive);
         if let Some(id) = { known }.position(|(other, steps)| *other == class && *steps == derive) {
             return Some(ClassId(id as u16));
@@ -171,6 +170,16 @@ impl Taxonomy {
         self.classes.push(class);
         self.derive.push(derive);
         Some(ClassId((self.classes.len() - 1) as u16))
+    }
+}
+
+/// The names of a view's fields.
+type Names = HashSet<Arc<BTreeMap<String, Vec<String>>>>;
+
+fn share(known: &mut Names, view: &mut View) {
+    match known.get(&view.fields) {
+        Some(same) => view.fields = Arc::clone(same),
+        None => _ = known.insert(Arc::clone(&view.fields)),
     }
 }
 
