@@ -4,6 +4,9 @@
 //! without escapes is borrowed from the body. Prefixes are stored once, so that a reader which
 //! only wants the last part of a name (Windows `event_data`) allocates nothing per field.
 //!
+//! Whole documents are read by [`scan`]; what that cannot take is read by `serde_json`, which also says
+//! what is wrong with it.
+//!
 //! It does not say what the document is: that is the business of `windows`, `journald` and the
 //! taxonomy.
 
@@ -12,6 +15,8 @@ use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, Se
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+
+mod scan;
 
 /// Objects nested deeper than this stay JSON text.
 pub(super) const DEPTH_MAX: usize = 32;
@@ -50,6 +55,30 @@ impl<'a> Flat<'a> {
         };
         let parent = if parent.is_empty() { root } else { self.prefix(root, parent) };
         let key = (!key.is_empty()).then(|| Cow::Owned(key.to_owned()));
+        match self.read_fast(parent, key.clone(), text) {
+            true => Ok(()),
+            false => self.read_slowly(parent, key, text),
+        }
+    }
+
+    /// Reads a document that is whole and within all bounds; `false`, and as it was, where it is not.
+    pub fn read_whole(&mut self, text: &'a str) -> bool {
+        let root = self.prefix(0, "");
+        self.read_fast(root, None, text)
+    }
+
+    fn read_fast(&mut self, parent: usize, key: Option<Cow<'a, str>>, text: &'a str) -> bool {
+        let before = (self.leaves.len(), self.prefixes.len(), self.message_bytes.len());
+        let is_read = scan::read(self, parent, key, text).is_some();
+        if !is_read {
+            self.leaves.truncate(before.0);
+            self.prefixes.truncate(before.1);
+            self.message_bytes.truncate(before.2);
+        }
+        is_read
+    }
+
+    fn read_slowly(&mut self, parent: usize, key: Option<Cow<'a, str>>, text: &'a str) -> Result<(), String> {
         let mut json = serde_json::Deserializer::from_str(text);
         let seed = Node { flat: self, parent, key, depth: 0 };
         seed.deserialize(&mut json).and_then(|()| json.end()).map_err(|error| fault(text, &error))
@@ -83,7 +112,9 @@ impl<'a> Flat<'a> {
 
     /// The first value at `prefix` under `key`.
     pub fn at(&self, prefix: &str, key: &str) -> Option<&Value<'a>> {
-        let found = |leaf: &&Leaf<'_>| leaf.key == key && self.prefixes[leaf.prefix] == prefix;
+        let here = self.prefixes.iter().position(|path| path == prefix)?;
+        let found =
+            |leaf: &&Leaf<'_>| leaf.prefix >= here && leaf.key == key && self.prefixes[leaf.prefix] == prefix;
         self.leaves.iter().find(found).map(|leaf| &leaf.value)
     }
 
@@ -92,6 +123,33 @@ impl<'a> Flat<'a> {
         let below =
             |p: &String| p.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         self.prefixes.iter().any(below)
+    }
+
+    /// Adds a scalar; `None`: there are too many. A document that is a bare scalar or list has no key
+    /// of its own.
+    fn leaf(&mut self, prefix: usize, key: Option<&Cow<'a, str>>, value: Value<'a>) -> Option<()> {
+        if let (Value::Int(byte @ 0..=255), 0, Some("MESSAGE")) = (&value, prefix, key.map(Cow::as_ref)) {
+            self.message_bytes.push(*byte as u8);
+            return Some(());
+        }
+        if self.leaves.len() >= LEAVES_MAX {
+            return None;
+        }
+        let key = key.map_or(Cow::Borrowed("value"), Cow::clone);
+        self.leaves.push(Leaf { prefix, key, value });
+        Some(())
+    }
+
+    /// Where a key of an object stands: `winlog.channel` at the root is the same as `channel` below
+    /// `winlog`.
+    fn split(&mut self, here: usize, key: Cow<'a, str>) -> (usize, Cow<'a, str>) {
+        if here != 0 {
+            return (here, key);
+        }
+        match memchr::memrchr(b'.', key.as_bytes()) {
+            Some(dot) if dot > 0 && dot + 1 < key.len() => (self.prefix(0, &key[..dot]), tail(key, dot + 1)),
+            _ => (here, key),
+        }
     }
 
     /// Index of the prefix `parent.key`, added where it is new. Only the latest few are searched:
@@ -153,17 +211,8 @@ struct Node<'f, 'a> {
 
 impl<'a> Node<'_, 'a> {
     fn leaf<E: Error>(self, value: Value<'a>) -> Result<(), E> {
-        if let (Value::Int(byte @ 0..=255), Some("MESSAGE"), 0) = (&value, self.key.as_deref(), self.parent) {
-            self.flat.message_bytes.push(*byte as u8);
-            return Ok(());
-        }
-        if self.flat.leaves.len() >= LEAVES_MAX {
-            return Err(E::custom(format_args!("more than {LEAVES_MAX} fields")));
-        }
-        // A document that is a bare scalar or list has no key of its own.
-        let key = self.key.unwrap_or(Cow::Borrowed("value"));
-        self.flat.leaves.push(Leaf { prefix: self.parent, key, value });
-        Ok(())
+        let is_added = self.flat.leaf(self.parent, self.key.as_ref(), value).is_some();
+        if is_added { Ok(()) } else { Err(E::custom(format_args!("more than {LEAVES_MAX} fields"))) }
     }
 }
 
@@ -237,13 +286,7 @@ impl<'a> Visitor<'a> for Node<'_, 'a> {
             return Err(A::Error::custom(format_args!("more than {LEAVES_MAX} objects")));
         }
         while let Some(Text(key)) = map.next_key()? {
-            let (here, key) = match key.rfind('.') {
-                // `winlog.channel` as one key and as two are the same.
-                Some(dot) if here == 0 && dot > 0 && dot + 1 < key.len() => {
-                    (flat.prefix(0, &key[..dot]), tail(key, dot + 1))
-                }
-                _ => (here, key),
-            };
+            let (here, key) = flat.split(here, key);
             map.next_value_seed(Node { flat: &mut *flat, parent: here, key: Some(key), depth: depth + 1 })?;
         }
         Ok(())

@@ -28,6 +28,7 @@ mod line;
 mod peer;
 mod recognise;
 mod reshape;
+mod sources;
 mod split;
 mod syscalls;
 mod syslog;

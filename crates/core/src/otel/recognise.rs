@@ -1,7 +1,7 @@
 //! What a record is: from text, attributes and resource to fields, host and class.
 
 use super::audit_event::laurel;
-use super::class::{Format, Found, Names};
+use super::class::{Format, Found};
 use super::event::{ClassId, Event};
 use super::json::Flat;
 use super::line::{self, Read};
@@ -22,6 +22,36 @@ const LIST_BYTES_MAX: usize = 64 << 20;
 /// Decodes `record` and hands out its events.
 pub(super) fn recognise<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, each: &mut dyn FnMut(Event<'a>)) {
     let body = body(record);
+    match first_byte(body) {
+        Some(b'{') if body.len() <= BODY_BYTES_MAX => {
+            let mut flat = Flat::default();
+            if flat.read_whole(body) && !may_hold_documents(&flat) {
+                let mut event = Event { source: Cow::Borrowed(body), ..Event::default() };
+                let read = json_document(&mut flat, &mut event);
+                finish(taxonomy, record, read, &mut event);
+                return each(event);
+            }
+        }
+        Some(b'{' | b'[') => {}
+        // Neither a list nor an envelope.
+        _ => return each(document(taxonomy, record, body)),
+    }
+    documents(taxonomy, record, body, each);
+}
+
+/// Whether a document may be a list of others, or their envelope; most are neither, which a look at
+/// their keys tells.
+fn may_hold_documents(flat: &Flat<'_>) -> bool {
+    laurel::is_possible(flat) || split::is_possible(flat) || envelope::is_possible(flat)
+}
+
+/// Hands out the events of a body that may hold several documents.
+fn documents<'a>(
+    taxonomy: &Taxonomy,
+    record: &'a LogRecord<'a>,
+    body: &'a str,
+    each: &mut dyn FnMut(Event<'a>),
+) {
     if let Some(records) = laurel::records(cut(body, BODY_BYTES_MAX)) {
         return audit_records(taxonomy, record, records, each);
     }
@@ -69,21 +99,31 @@ fn document<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, text: &'a str) -
         event.fault = Some(format!("body of {} bytes is read up to byte {}", text.len(), body.len()));
     }
     event.source = Cow::Borrowed(body);
-    let read = match body.bytes().find(|b| !b.is_ascii_whitespace()) {
+    let read = match first_byte(body) {
         Some(b'{' | b'[') => json_body(body, &mut event),
         Some(_) if !has_windows_attributes(record) => line::read(body, &mut event),
         _ => attribute_body(record, body, &mut event),
     };
+    finish(taxonomy, record, read, &mut event);
+    event
+}
+
+/// What the text did not tell, and what follows from all of it.
+fn finish<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, read: Read<'a>, event: &mut Event<'a>) {
     match read {
-        Read::Windows(identity) => windows_event(taxonomy, record, identity, &mut event),
-        Read::Other(found) => other(taxonomy, record, found, &mut event),
+        Read::Windows(identity) => windows_event(taxonomy, record, identity, event),
+        Read::Other(found) => other(taxonomy, record, found, event),
     }
     if let Some(ClassId(class)) = event.class
         && let Some(steps) = taxonomy.derive.get(usize::from(class))
     {
-        derive::apply(steps, record, &mut event);
+        derive::apply(steps, record, event);
     }
-    event
+}
+
+/// The first byte that is no blank.
+fn first_byte(text: &str) -> Option<u8> {
+    text.bytes().find(|byte| !byte.is_ascii_whitespace())
 }
 
 /// The record's text: its body, else the original that a receiver kept beside it.
@@ -112,24 +152,29 @@ fn json_body<'a>(body: &'a str, event: &mut Event<'a>) -> Read<'a> {
         event.fault.get_or_insert(fault);
         event.texts.push(Cow::Borrowed(body));
     }
-    if let Some(identity) = windows::from_flat(&mut flat, event) {
+    json_document(&mut flat, event)
+}
+
+/// Reads a flattened document.
+fn json_document<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) -> Read<'a> {
+    if let Some(identity) = windows::from_flat(flat, event) {
         return Read::Windows(identity);
     }
-    if let Some(entry) = journald::decode(&mut flat) {
-        return journal_entry(entry, &mut flat, event);
+    if let Some(entry) = journald::decode(flat) {
+        return journal_entry(entry, flat, event);
     }
-    if let Some(text) = wrapped_line(&flat) {
+    if let Some(text) = wrapped_line(flat) {
         match line::read_cow(text, event) {
             Read::Windows(identity) => return Read::Windows(identity),
             Read::Other(mut found) => {
-                azure_syslog(&flat, &mut found);
+                azure_syslog(flat, &mut found);
                 flat.leaves.retain(|leaf| leaf.prefix != 0 || !MESSAGE_KEYS.contains(&leaf.key.as_ref()));
-                line::push_leaves(&mut flat, event);
+                line::push_leaves(flat, event);
                 return Read::Other(found);
             }
         }
     }
-    line::push_leaves(&mut flat, event);
+    line::push_leaves(flat, event);
     Read::Other(Found { format: Format::Json, ..Found::default() })
 }
 
@@ -341,13 +386,7 @@ fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a
         flat.leaves.retain(|leaf| leaf.prefix != 0 || leaf.key != "message");
         line::push_leaves(&mut flat, event);
     }
-    let names = Names::of(event);
-    let fits = |found: &Found<'_>| {
-        let numbered = taxonomy.sources.iter().enumerate();
-        let mut sources = numbered.filter(|(_, source)| source.may_hold(&names));
-        let fit = sources.find(|(_, source)| source.when.holds(found, record, event));
-        fit.map(|(number, source)| (number as u16, source.class))
-    };
+    let fits = |found: &Found<'_>| taxonomy.sources.find(found, record, event);
     let document =
         found.is_document.then(|| fits(&Found { format: Format::Json, ..found.clone() })).flatten();
     let class = document.or_else(|| fits(&found));

@@ -6,10 +6,11 @@
 
 use super::advice::{Advice, Uncarried};
 use super::audit_event::{self, AuditEvent};
-use super::class::{Channels, Format, Found, Program, Source};
+use super::class::{Channels, Format, Found, Program};
 use super::derive::Derive;
 use super::event::{ClassId, Event};
 use super::record::LogRecord;
+use super::sources::Sources;
 use super::{extend, file};
 use crate::problem::Problem;
 use crate::rule::LogSource;
@@ -72,7 +73,7 @@ pub struct Taxonomy {
     /// In the order in which they are tried.
     pub(super) programs: Vec<Program>,
     /// In the order in which they are tried.
-    pub(super) sources: Vec<Source>,
+    pub(super) sources: Sources,
 }
 
 /// Most classes: an id has 16 bits, and adding one compares it with all.
@@ -140,8 +141,7 @@ impl Taxonomy {
         let mut event = audit_event::event(audit)?;
         let found = Found { format: Format::AuditEvent, ..Found::default() };
         let row = audit.row.record();
-        event.class =
-            self.sources.iter().find(|s| s.when.holds(&found, &row, &event)).map(|source| source.class);
+        event.class = self.sources.find(&found, &row, &event).map(|(_, class)| class);
         event.class.is_some().then_some(event)
     }
 

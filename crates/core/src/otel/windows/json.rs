@@ -38,8 +38,10 @@ pub(in super::super) fn decode<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) -
         return None;
     }
     let roles: Vec<Role> = flat.prefixes.iter().map(|prefix| role(prefix)).collect();
-    let has_event_id =
-        flat.leaves.iter().any(|leaf| part(roles[leaf.prefix], &leaf.key) == Some(Part::EventId));
+    // Flattened without paths, `event_id.id` is just `id`.
+    let is_id = |leaf: &Leaf<'_>| leaf.prefix == 0 && leaf.key == "id";
+    let is_event_id = |leaf: &Leaf<'_>| part(roles[leaf.prefix], &leaf.key) == Some(Part::EventId);
+    let is_id_event_id = flat.leaves.iter().any(is_id) && !flat.leaves.iter().any(is_event_id);
     let has_list = flat.prefixes.iter().any(|prefix| prefix == "event_data.data");
     let mut draft = Draft::new(event);
     for leaf in std::mem::take(&mut flat.leaves) {
@@ -49,8 +51,7 @@ pub(in super::super) fn decode<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) -
             continue;
         }
         match role {
-            // Flattened without paths, `event_id.id` is just `id`.
-            Role::Root if leaf.key == "id" && !has_event_id => draft.system(Part::EventId, leaf.value),
+            Role::Root if is_id_event_id && leaf.key == "id" => draft.system(Part::EventId, leaf.value),
             Role::Root => root(&mut draft, leaf),
             Role::Data(from) => data(&mut draft, &flat.prefixes[leaf.prefix][from..], leaf, has_list),
             Role::Leaves => {
@@ -70,14 +71,35 @@ pub(in super::super) fn decode<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) -
 /// A channel and an event id make a Windows event. Nothing else does: other sources have `EventID`
 /// or `channel` alone.
 fn is_windows(flat: &Flat<'_>) -> bool {
-    let root = |keys: &[&str]| keys.iter().any(|key| flat.root(key).is_some());
-    let collector = root(&["channel"])
-        && (root(&["event_id"])
+    // One look at each root key; a bit says which was there.
+    const COLLECTOR_CHANNEL: u16 = 1;
+    const CHANNEL: u16 = 1 << 1;
+    const SOURCE: u16 = 1 << 2;
+    const COLLECTOR_EVENT_ID: u16 = 1 << 3;
+    const EVENT_ID: u16 = 1 << 4;
+    const COLLECTOR_COMPUTER: u16 = 1 << 5;
+    const COMPUTER: u16 = 1 << 6;
+    const ID: u16 = 1 << 7;
+    let roots = flat.leaves.iter().filter(|leaf| leaf.prefix == 0);
+    let keys = roots.fold(0, |keys, leaf| {
+        keys | match leaf.key.as_ref() {
+            "channel" => COLLECTOR_CHANNEL,
+            "Channel" => CHANNEL,
+            "SourceName" | "ProviderName" | "Provider_Name" => SOURCE,
+            "event_id" => COLLECTOR_EVENT_ID,
+            "EventID" | "EventId" => EVENT_ID,
+            "computer" => COLLECTOR_COMPUTER,
+            "Hostname" | "Computer" | "ComputerName" => COMPUTER,
+            "id" | "record_id" => ID,
+            _ => 0,
+        }
+    });
+    let has = |any: u16| keys & any != 0;
+    let collector = has(COLLECTOR_CHANNEL)
+        && (has(COLLECTOR_EVENT_ID)
             || flat.at("event_id", "id").is_some()
-            || (root(&["computer"]) && root(&["id", "record_id"])));
-    let flat_form = root(&["Channel", "SourceName", "ProviderName", "Provider_Name"])
-        && root(&["EventID", "EventId", "event_id"])
-        && root(&["Channel", "Hostname", "Computer", "ComputerName"]);
+            || (has(COLLECTOR_COMPUTER) && has(ID)));
+    let flat_form = has(CHANNEL | SOURCE) && has(EVENT_ID | COLLECTOR_EVENT_ID) && has(CHANNEL | COMPUTER);
     collector
         || flat_form
         || (flat.at("winlog", "channel").is_some() || flat.at("winlog", "event_id").is_some())
