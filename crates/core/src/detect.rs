@@ -1,8 +1,8 @@
 //! The whole way of one record: recognise, match, explain. What `scan` and `run` call.
 
 use crate::alert::{Detection, Origin};
-use crate::engine::{Engine, Scratch};
-use crate::otel::{AuditEvent, AuditRecord, Event, LogRecord, Taxonomy};
+use crate::engine::{self, Engine};
+use crate::otel::{AuditEvent, AuditRecord, Buffers, Event, LogRecord, Taxonomy};
 use crate::rule::Rule;
 use std::sync::Arc;
 
@@ -22,6 +22,15 @@ pub struct Outcome {
     pub fault: Option<String>,
     /// Audit records in it, to be put together by an [`crate::otel::Assembler`].
     pub audit: Vec<AuditRecord>,
+}
+
+/// One thread's working memory, kept from record to record.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// For decoding.
+    buffers: Buffers,
+    /// For matching.
+    engine: engine::Scratch,
 }
 
 impl Detector {
@@ -50,11 +59,12 @@ impl Detector {
     /// is one thread's working memory, reused from record to record.
     pub fn detect(&self, record: &LogRecord<'_>, scratch: &mut Scratch, out: &mut Vec<Detection>) -> Outcome {
         let mut outcome = Outcome::default();
-        self.taxonomy.recognise(record, &mut |event| {
-            self.run(record, &event, scratch, out);
-            outcome.audit.extend(AuditRecord::all(&event, record, &ORIGIN_RESOURCES));
+        let Scratch { buffers, engine } = scratch;
+        self.taxonomy.recognise_in(buffers, record, &mut |event| {
+            self.run(record, event, engine, out);
+            outcome.audit.extend(AuditRecord::all(event, record, &ORIGIN_RESOURCES));
             outcome.recognised |= event.class.is_some();
-            outcome.fault = outcome.fault.take().or(event.fault);
+            outcome.fault = outcome.fault.take().or_else(|| event.fault.take());
         });
         outcome
     }
@@ -62,7 +72,7 @@ impl Detector {
     /// Appends the detections of an event that was put together from audit records.
     pub fn detect_audit(&self, audit: &AuditEvent, scratch: &mut Scratch, out: &mut Vec<Detection>) {
         if let Some(event) = self.taxonomy.audit_event(audit) {
-            self.run(&audit.row.record(), &event, scratch, out);
+            self.run(&audit.row.record(), &event, &mut scratch.engine, out);
         }
     }
 
@@ -70,7 +80,7 @@ impl Detector {
         &self,
         record: &LogRecord<'_>,
         event: &Event<'_>,
-        scratch: &mut Scratch,
+        scratch: &mut engine::Scratch,
         out: &mut Vec<Detection>,
     ) {
         let hits = self.engine.run(event, scratch).to_vec();

@@ -3,8 +3,7 @@
 use crate::events::Event;
 use crate::tail::Batch;
 use otel_log_ai_core::alert::Detection;
-use otel_log_ai_core::detect::Detector;
-use otel_log_ai_core::engine::Scratch;
+use otel_log_ai_core::detect::{Detector, Scratch};
 use otel_log_ai_core::otel::{Assembler, AuditEvent, AuditRecord};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};

@@ -34,14 +34,14 @@ const KINDS: &[(&str, Open)] = &[
 
 /// Whether [`documents`] may find any in this object: it has the keys of one of the kinds.
 pub(super) fn is_possible(flat: &Flat<'_>) -> bool {
-    let holds = |prefix: &String| match prefix.as_str() {
+    let holds = |prefix: &&str| match *prefix {
         "properties" | "Properties" => {
             flat.at(prefix, "log").is_some() || flat.at(prefix, "RawXml").is_some()
         }
         prefix => matches!(prefix, "message" | "data" | "value" | "items"),
     };
     let is_key = |key: &str| matches!(key, "detail-type" | "AuditData" | "CloudTrailEvent");
-    flat.prefixes.iter().any(holds) || flat.leaves.iter().any(|leaf| leaf.prefix == 0 && is_key(&leaf.key))
+    flat.prefixes.iter().any(holds) || flat.leaves.iter().any(|leaf| leaf.prefix == 0 && is_key(leaf.key))
 }
 
 /// The documents inside `body`; `None` where it is no envelope.

@@ -3,6 +3,7 @@
 //!
 //! The index may let too many through, never too few; whether a source fits, its conditions say.
 
+use super::buffers::Arena;
 use super::class::{Format, Found, When};
 use super::event::{ClassId, Event};
 use super::record::LogRecord;
@@ -73,18 +74,20 @@ impl Sources {
         found: &Found<'_>,
         record: &LogRecord<'_>,
         event: &Event<'_>,
+        arena: &Arena,
     ) -> Option<(u16, ClassId)> {
-        let mut possible = self.without_name.clone();
+        let possible = arena.alloc_slice_fill_copy(self.all.len() / 64 + 1, 0);
+        self.without_name.join_to(possible);
         for (name, _) in &event.fields {
             let name = name_number(name);
             if self.names.has(name)
                 && let Some(sources) = self.of_name.get(&name)
             {
-                possible.join(sources);
+                sources.join_to(possible);
             }
         }
         let fits = |number: &usize| self.all[*number].when.holds(found, record, event);
-        let number = possible.common(&self.of_format[found.format as usize]).find(fits)?;
+        let number = self.of_format[found.format as usize].common(possible).find(fits)?;
         Some((number as u16, self.all[number].class))
     }
 }
@@ -105,19 +108,16 @@ impl Set {
         self.0.iter().map(|word| word.count_ones()).sum()
     }
 
-    /// Adds all of `other`.
-    fn join(&mut self, other: &Set) {
-        if self.0.len() < other.0.len() {
-            self.0.resize(other.0.len(), 0);
-        }
-        for (word, other) in self.0.iter_mut().zip(&other.0) {
-            *word |= other;
+    /// Adds all of them to another set, which has as many words or more.
+    fn join_to(&self, other: &mut [u64]) {
+        for (word, other) in self.0.iter().zip(other) {
+            *other |= word;
         }
     }
 
     /// The numbers that are in both, rising.
-    fn common(&self, other: &Set) -> impl Iterator<Item = usize> {
-        let words = self.0.iter().zip(&other.0).enumerate();
+    fn common(&self, other: &[u64]) -> impl Iterator<Item = usize> {
+        let words = self.0.iter().zip(other).enumerate();
         words.flat_map(|(at, (a, b))| {
             let mut word = a & b;
             std::iter::from_fn(move || {
@@ -190,7 +190,7 @@ mod tests {
         }
         let found = Found { format, ..Found::default() };
         let record = LogRecord::default();
-        assert_eq!(sources.find(&found, &record, &event).map(|(number, _)| number), wanted);
+        assert_eq!(sources.find(&found, &record, &event, &Arena::new()).map(|(number, _)| number), wanted);
     }
 
     #[test]

@@ -52,7 +52,7 @@ pub(super) fn documents(body: &str) -> Option<Documents<'_>> {
 
 /// Whether [`documents`] may find any in this object.
 pub(super) fn is_possible(flat: &Flat<'_>) -> bool {
-    let is_list = |prefix: &String| matches!(prefix.as_str(), "Records" | "records" | "logEvents");
+    let is_list = |prefix: &&str| matches!(*prefix, "Records" | "records" | "logEvents");
     let is_event_list =
         |leaf: &Leaf<'_>| leaf.prefix == 0 && leaf.key == "kind" && leaf.value == Value::from("EventList");
     flat.prefixes.iter().any(is_list) || flat.leaves.iter().any(is_event_list)

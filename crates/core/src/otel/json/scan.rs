@@ -5,21 +5,21 @@
 //! nesting beyond the bound, too many fields, a number that is none of the plain ones) it gives up,
 //! and the reader beside it says what is right or wrong; so what is JSON is decided in one place.
 
-use super::{DEPTH_MAX, Flat, LEAVES_MAX};
+use super::{Arena, DEPTH_MAX, Flat, LEAVES_MAX};
 use crate::value::Value;
-use std::borrow::Cow;
+use bumpalo::collections::String as ArenaString;
 
 /// Reads `text` below `parent` into `flat`, under `key` where it is no object. `None`: it gave up,
 /// and what `flat` got in the meantime is to be dropped.
 pub(super) fn read<'a>(
     flat: &mut Flat<'a>,
     parent: usize,
-    key: Option<Cow<'a, str>>,
+    key: Option<&'a str>,
     text: &'a str,
 ) -> Option<()> {
-    let mut scanner = Scanner { text, bytes: text.as_bytes(), at: 0 };
+    let mut scanner = Scanner { text, bytes: text.as_bytes(), at: 0, arena: flat.arena };
     scanner.blanks();
-    scanner.value(flat, parent, key.as_ref(), 0)?;
+    scanner.value(flat, parent, key, 0)?;
     scanner.blanks();
     (scanner.at == text.len()).then_some(())
 }
@@ -30,6 +30,8 @@ struct Scanner<'a> {
     bytes: &'a [u8],
     /// The next byte.
     at: usize,
+    /// Where escapes are taken out.
+    arena: &'a Arena,
 }
 
 impl<'a> Scanner<'a> {
@@ -59,14 +61,14 @@ impl<'a> Scanner<'a> {
         &mut self,
         flat: &mut Flat<'a>,
         parent: usize,
-        key: Option<&Cow<'a, str>>,
+        key: Option<&'a str>,
         depth: usize,
     ) -> Option<()> {
         if depth >= DEPTH_MAX {
             return None;
         }
         let value = match self.next()? {
-            b'"' => Value::Str(self.string()?),
+            b'"' => Value::from(self.string()?),
             b'{' => return self.object(flat, parent, key, depth),
             b'[' => return self.list(flat, parent, key, depth),
             b'-' | b'0'..=b'9' => self.number()?,
@@ -82,7 +84,7 @@ impl<'a> Scanner<'a> {
         &mut self,
         flat: &mut Flat<'a>,
         parent: usize,
-        key: Option<&Cow<'a, str>>,
+        key: Option<&'a str>,
         depth: usize,
     ) -> Option<()> {
         let here = key.map_or(parent, |key| flat.prefix(parent, key));
@@ -101,20 +103,14 @@ impl<'a> Scanner<'a> {
             let key = self.string()?;
             self.expect(b':')?;
             let (here, key) = flat.split(here, key);
-            self.value(flat, here, Some(&key), depth + 1)?;
+            self.value(flat, here, Some(key), depth + 1)?;
             if self.is_end(b'}')? {
                 return Some(());
             }
         }
     }
 
-    fn list(
-        &mut self,
-        flat: &mut Flat<'a>,
-        parent: usize,
-        key: Option<&Cow<'a, str>>,
-        depth: usize,
-    ) -> Option<()> {
+    fn list(&mut self, flat: &mut Flat<'a>, parent: usize, key: Option<&'a str>, depth: usize) -> Option<()> {
         self.expect(b'[')?;
         if self.next()? == b']' {
             self.at += 1;
@@ -171,27 +167,27 @@ impl<'a> Scanner<'a> {
     }
 
     /// A text, from its opening quote.
-    fn string(&mut self) -> Option<Cow<'a, str>> {
+    fn string(&mut self) -> Option<&'a str> {
         let start = self.at + 1;
         let end = special(self.bytes, start)?;
         self.at = end + 1;
         match self.bytes[end] {
-            b'"' => Some(Cow::Borrowed(&self.text[start..end])),
+            b'"' => Some(&self.text[start..end]),
             b'\\' => self.escaped(start, end),
             _ => None,
         }
     }
 
     /// The rest of a text whose first escape stands at `slash`.
-    fn escaped(&mut self, start: usize, slash: usize) -> Option<Cow<'a, str>> {
+    fn escaped(&mut self, start: usize, slash: usize) -> Option<&'a str> {
         let (mut from, mut at) = (start, slash);
-        let mut out = String::with_capacity(2 * (slash - start) + 32);
+        let mut out = ArenaString::with_capacity_in(2 * (slash - start) + 32, self.arena);
         loop {
             out.push_str(&self.text[from..at]);
             match self.bytes[at] {
                 b'"' => {
                     self.at = at + 1;
-                    return Some(Cow::Owned(out));
+                    return Some(out.into_bump_str());
                 }
                 b'\\' => {}
                 _ => return None,
@@ -282,14 +278,14 @@ mod tests {
     use proptest::prelude::*;
 
     /// What the reader beside says.
-    fn slow(text: &str) -> Option<Flat<'_>> {
-        let mut flat = Flat::default();
+    fn slow<'a>(text: &'a str, arena: &'a Arena) -> Option<Flat<'a>> {
+        let mut flat = Flat::new(arena);
         let root = flat.prefix(0, "");
         flat.read_slowly(root, None, text).ok().map(|()| flat)
     }
 
-    fn fast(text: &str) -> Option<Flat<'_>> {
-        let mut flat = Flat::default();
+    fn fast<'a>(text: &'a str, arena: &'a Arena) -> Option<Flat<'a>> {
+        let mut flat = Flat::new(arena);
         let root = flat.prefix(0, "");
         read(&mut flat, root, None, text).map(|()| flat)
     }
@@ -297,9 +293,10 @@ mod tests {
     /// What is read fast is read the same slowly.
     #[track_caller]
     fn check(text: &str) -> bool {
-        let found = fast(text);
+        let arena = Arena::new();
+        let found = fast(text, &arena);
         if let Some(fast) = &found {
-            let slow = slow(text).unwrap_or_else(|| panic!("{text} is no JSON"));
+            let slow = slow(text, &arena).unwrap_or_else(|| panic!("{text} is no JSON"));
             assert_eq!((&fast.leaves, &fast.prefixes), (&slow.leaves, &slow.prefixes), "{text}");
             assert_eq!(fast.message_bytes, slow.message_bytes, "{text}");
         }
