@@ -24,10 +24,20 @@ pub struct Found {
     audit: Vec<AuditRecord>,
 }
 
+/// The threads' working memory, kept from batch to batch.
+#[derive(Debug, Default)]
+pub struct Workers(Vec<Scratch>);
+
 /// Evaluates all rows of `batch`, then the audit events that its records made whole at `now_ms`.
 /// Blocks for as long as it takes.
-pub fn evaluate(detector: &Detector, batch: &Batch, assembler: &mut Assembler, now_ms: i64) -> Found {
-    let mut found = evaluate_rows(detector, batch);
+pub fn evaluate(
+    detector: &Detector,
+    batch: &Batch,
+    workers: &mut Workers,
+    assembler: &mut Assembler,
+    now_ms: i64,
+) -> Found {
+    let mut found = evaluate_rows(detector, batch, workers);
     for record in std::mem::take(&mut found.audit) {
         assembler.add(record, now_ms);
     }
@@ -53,16 +63,19 @@ pub fn evaluate_audit(detector: &Detector, events: &[AuditEvent]) -> Vec<Detecti
     detections
 }
 
-fn evaluate_rows(detector: &Detector, batch: &Batch) -> Found {
+fn evaluate_rows(detector: &Detector, batch: &Batch, Workers(scratches): &mut Workers) -> Found {
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.min(batch.len() / ROWS_PER_THREAD_MIN).max(1);
     let share = batch.len().div_ceil(threads).max(1);
     let ranges: Vec<Range<usize>> =
         (0..batch.len()).step_by(share).map(|from| from..(from + share).min(batch.len())).collect();
+    if scratches.len() < ranges.len() {
+        scratches.resize_with(ranges.len(), Scratch::default);
+    }
     let mut parts: Vec<Found> = ranges.iter().map(|_| Found::default()).collect();
     std::thread::scope(|scope| {
-        for (range, part) in ranges.into_iter().zip(&mut parts) {
-            scope.spawn(move || *part = evaluate_range(detector, batch, range));
+        for ((range, part), scratch) in ranges.into_iter().zip(&mut parts).zip(scratches) {
+            scope.spawn(move || *part = evaluate_range(detector, batch, range, scratch));
         }
     });
     let mut found = Found::default();
@@ -75,16 +88,15 @@ fn evaluate_rows(detector: &Detector, batch: &Batch) -> Found {
     found
 }
 
-fn evaluate_range(detector: &Detector, batch: &Batch, range: Range<usize>) -> Found {
+fn evaluate_range(detector: &Detector, batch: &Batch, range: Range<usize>, scratch: &mut Scratch) -> Found {
     let mut found = Found::default();
-    let mut scratch = Scratch::default();
     for index in range {
         let record = batch.record(index);
         let before = found.detections.len();
         // The engine does not panic on input; if it does all the same, one row is lost and told,
         // not the batch again and again.
         let outcome =
-            catch_unwind(AssertUnwindSafe(|| detector.detect(&record, &mut scratch, &mut found.detections)));
+            catch_unwind(AssertUnwindSafe(|| detector.detect(&record, scratch, &mut found.detections)));
         match outcome {
             Ok(outcome) => {
                 found.faults += u64::from(outcome.fault.is_some());
@@ -94,7 +106,7 @@ fn evaluate_range(detector: &Detector, batch: &Batch, range: Range<usize>) -> Fo
             Err(_) => {
                 found.detections.truncate(before);
                 found.faults += 1;
-                scratch = Scratch::default();
+                *scratch = Scratch::default();
                 Event::RowPanicked { record_id: &record.id }.emit();
             }
         }

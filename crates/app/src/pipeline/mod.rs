@@ -74,6 +74,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let mut pipeline = Pipeline {
         detector: Arc::clone(&detector),
         grouping: Grouping::restore(config.grouping_settings(), saved.open),
+        workers: evaluate::Workers::default(),
         assembler: Assembler::restore(AssemblerSettings::default(), saved.audit, now_ms()),
         audit_early: 0,
         payload: config.payload_settings(),
@@ -129,6 +130,7 @@ fn load_rules(config: &Config) -> Result<Arc<ArcSwap<Detector>>, Failure> {
 struct Pipeline {
     detector: Arc<ArcSwap<Detector>>,
     grouping: Grouping,
+    workers: evaluate::Workers,
     assembler: Assembler,
     /// Audit events finished early, as told last.
     audit_early: u64,
@@ -197,12 +199,14 @@ impl Pipeline {
         let detector = self.detector.load_full();
         let now_ms = now_ms();
         let mut assembler = std::mem::take(&mut self.assembler);
+        let mut workers = std::mem::take(&mut self.workers);
         let work = move || {
-            let found = evaluate::evaluate(&detector, &batch, &mut assembler, now_ms);
-            (batch, found, assembler)
+            let found = evaluate::evaluate(&detector, &batch, &mut workers, &mut assembler, now_ms);
+            (batch, found, workers, assembler)
         };
-        let (batch, found, assembler) =
+        let (batch, found, workers, assembler) =
             tokio::task::spawn_blocking(work).await.context("evaluate a batch")?;
+        self.workers = workers;
         self.assembler = assembler;
         for detection in &found.detections {
             self.grouping.observe(detection, now_ms);

@@ -151,9 +151,12 @@ impl<'a> Flat<'a> {
     /// Where a key of an object stands: `winlog.channel` at the root is the same as `channel` below
     /// `winlog`.
     fn split(&mut self, here: usize, key: &'a str) -> (usize, &'a str) {
+        if here != 0 {
+            return (here, key);
+        }
         match parted(key) {
-            Some((path, key)) if here == 0 => (self.prefix(0, path), key),
-            _ => (here, key),
+            Some((path, key)) => (self.prefix(0, path), key),
+            None => (here, key),
         }
     }
 
@@ -182,7 +185,8 @@ impl<'a> Flat<'a> {
 
 /// Path and last part of a dotted name that has both.
 fn parted(name: &str) -> Option<(&str, &str)> {
-    let dot = memchr::memrchr(b'.', name.as_bytes())?;
+    // Names are short: the search that is fastest on long text would not be here.
+    let dot = name.bytes().rposition(|byte| byte == b'.')?;
     (dot > 0 && dot + 1 < name.len()).then(|| (&name[..dot], &name[dot + 1..]))
 }
 
