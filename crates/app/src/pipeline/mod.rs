@@ -77,6 +77,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         detector: Arc::clone(&detector),
         reviews: Arc::new(Reviews::new(config.rules.verify_one_in)),
         grouping: Grouping::restore(config.grouping_settings(), saved.open),
+        workers: evaluate::Workers::default(),
         assembler: Assembler::restore(AssemblerSettings::default(), saved.audit, now_ms()),
         audit_early: 0,
         payload: config.payload_settings(),
@@ -133,6 +134,7 @@ struct Pipeline {
     detector: Arc<ArcSwap<Detector>>,
     reviews: Arc<Reviews>,
     grouping: Grouping,
+    workers: evaluate::Workers,
     assembler: Assembler,
     /// Audit events finished early, as told last.
     audit_early: u64,
@@ -202,12 +204,14 @@ impl Pipeline {
         let reviews = Arc::clone(&self.reviews);
         let now_ms = now_ms();
         let mut assembler = std::mem::take(&mut self.assembler);
+        let mut workers = std::mem::take(&mut self.workers);
         let work = move || {
-            let found = evaluate::evaluate(&detector, &reviews, &batch, &mut assembler, now_ms);
-            (batch, found, assembler)
+            let found = evaluate::evaluate(&detector, &reviews, &batch, &mut workers, &mut assembler, now_ms);
+            (batch, found, workers, assembler)
         };
-        let (batch, found, assembler) =
+        let (batch, found, workers, assembler) =
             tokio::task::spawn_blocking(work).await.context("evaluate a batch")?;
+        self.workers = workers;
         self.assembler = assembler;
         for detection in &found.detections {
             self.grouping.observe(detection, now_ms);
