@@ -1,6 +1,7 @@
 //! Every noteworthy happening: one place that makes both the log line and the counter, so that
 //! neither drifts from the other.
 
+use crate::telemetry::vitals::VITALS;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -41,6 +42,24 @@ pub struct Counters {
     pub reloads: AtomicU64,
     /// Age of the newest row of the last batch when its results were committed, milliseconds.
     pub lag_ms: AtomicU64,
+    /// Log rows read, bytes on the wire before compression.
+    pub read_bytes: AtomicU64,
+    /// Keys of rows read to tell new rows of a mixed part from known ones.
+    pub keys_read: AtomicU64,
+    /// Rows of the service's own logs.
+    pub rows_own: AtomicU64,
+    /// Alerts closed early to make room.
+    pub alerts_evicted: AtomicU64,
+    /// Detections counted in an alert for many entities.
+    pub detections_folded: AtomicU64,
+    /// Queries made.
+    pub queries: AtomicU64,
+    /// Rows that ClickHouse read for our queries, as it reports.
+    pub query_rows: AtomicU64,
+    /// Bytes that ClickHouse read for our queries, as it reports.
+    pub query_bytes: AtomicU64,
+    /// Time that ClickHouse worked for our queries, as it reports, nanoseconds.
+    pub query_ns: AtomicU64,
 }
 
 impl Counters {
@@ -61,6 +80,15 @@ impl Counters {
             rules: AtomicU64::new(0),
             reloads: AtomicU64::new(0),
             lag_ms: AtomicU64::new(0),
+            read_bytes: AtomicU64::new(0),
+            keys_read: AtomicU64::new(0),
+            rows_own: AtomicU64::new(0),
+            alerts_evicted: AtomicU64::new(0),
+            detections_folded: AtomicU64::new(0),
+            queries: AtomicU64::new(0),
+            query_rows: AtomicU64::new(0),
+            query_bytes: AtomicU64::new(0),
+            query_ns: AtomicU64::new(0),
         }
     }
 }
@@ -162,7 +190,7 @@ pub enum Event<'a> {
     StoreFailed { why: &'a str, first: bool, retry_in: Duration },
     /// Results are committed again.
     StoreBack,
-    /// The limit of open alerts was reached.
+    /// The limit of open alerts was reached; so many were closed early.
     AlertsEvicted { alerts: u64 },
     /// So many audit events were finished before all of their records had come, because too many
     /// were waiting.
@@ -183,6 +211,7 @@ impl Event<'_> {
         let c = &COUNTERS;
         match self {
             Event::SourceOpened { layout, version } => {
+                VITALS.source(None);
                 tracing::info!(version, "reading {layout}");
             }
             Event::NoSettings { user } => tracing::warn!(
@@ -191,6 +220,7 @@ impl Event<'_> {
             ),
             Event::SourceFailed { why, first, retry_in } => {
                 add(&c.source_failures, 1);
+                VITALS.source(Some((*why).to_owned()));
                 match first {
                     true => {
                         tracing::error!(retry_in_ms = retry_in.as_millis() as u64, "cannot read logs: {why}")
@@ -202,6 +232,7 @@ impl Event<'_> {
                 }
             }
             Event::SourceBack { away } => {
+                VITALS.source(None);
                 tracing::info!(away_s = away.as_secs(), "reading logs again; nothing was lost");
             }
             Event::OtherTable { saved, now } => tracing::warn!(
@@ -263,6 +294,7 @@ impl Event<'_> {
             }
             Event::RulesLoaded { rules, rejected, filtered, reload } => {
                 c.rules.store(*rules as u64, Ordering::Relaxed);
+                VITALS.rules(*rules);
                 add(&c.reloads, u64::from(*reload));
                 tracing::info!(
                     rules,
@@ -278,6 +310,7 @@ impl Event<'_> {
             }
             Event::StoreFailed { why, first, retry_in } => {
                 add(&c.store_failures, 1);
+                VITALS.store(Some((*why).to_owned()));
                 match first {
                     true => tracing::error!(
                         retry_in_ms = retry_in.as_millis() as u64,
@@ -286,12 +319,18 @@ impl Event<'_> {
                     false => tracing::debug!("still cannot write the state file: {why}"),
                 }
             }
-            Event::StoreBack => tracing::info!("the state file is written again; nothing was lost"),
-            Event::AlertsEvicted { alerts } if once(&EVICTED) => {
-                tracing::warn!(
-                    alerts,
-                    "the limit of open alerts is reached: the quietest are closed early (told once)"
-                );
+            Event::StoreBack => {
+                VITALS.store(None);
+                tracing::info!("the state file is written again; nothing was lost");
+            }
+            Event::AlertsEvicted { alerts } => {
+                add(&c.alerts_evicted, *alerts);
+                if once(&EVICTED) {
+                    tracing::warn!(
+                        alerts,
+                        "the limit of open alerts is reached: the quietest are closed early (told once)"
+                    );
+                }
             }
             Event::AuditEventsEarly { events } if once(&AUDIT_EARLY) => {
                 tracing::warn!(

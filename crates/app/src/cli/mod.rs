@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+pub mod alerts;
 pub mod check;
 pub mod config;
 pub mod coverage;
@@ -49,6 +50,8 @@ enum Command {
     Run(run::Args),
     /// Check configuration, rules, ClickHouse, Keep and state file, and say what to do
     Check(check::Args),
+    /// List, retry and drop alerts that wait for delivery or were given up
+    Alerts(alerts::Args),
     /// Evaluate rules on rows in files, offline
     Scan(scan::Args),
     /// List, check and show rules, and what they can see
@@ -139,6 +142,10 @@ pub fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Alerts(args) => {
+            start_log(&OFFLINE_LOG);
+            alerts::run(&args)
+        }
         Command::Scan(args) => {
             start_log(&OFFLINE_LOG);
             scan::run(&args).map_err(Failure::unusable)?;

@@ -5,16 +5,18 @@
 
 #![expect(missing_docs, reason = "each key is described once, in docs/config.example.yaml")]
 
+mod delivery;
 mod secret;
 mod section;
 mod units;
 mod yaml;
 
+pub use delivery::{Delivery, Keep, Outlet, OutletKind, Port};
 pub use secret::Secret;
 pub use section::word;
 
-use crate::keep::{ApiKey, KeepSettings, PayloadSettings, SeverityMap};
-use crate::outbox::OutboxSettings;
+use crate::keep::PayloadSettings;
+use crate::tls::TlsSettings;
 use otel_log_ai_core::alert::{GroupField, GroupingSettings};
 use otel_log_ai_core::problem::Problem;
 use otel_log_ai_core::rule::{Level, Status};
@@ -36,6 +38,10 @@ pub struct Config {
     pub rules: Rules,
     pub alerts: Alerts,
     pub keep: Keep,
+    /// Where alerts go besides Keep, or instead of it.
+    pub targets: Vec<Outlet>,
+    /// Health and metrics; `None`: no port.
+    pub http: Option<Port>,
     /// Base URL of SigNoz's UI; `None`: alerts carry no link.
     pub signoz_url: Option<Url>,
     /// SQLite file with cursor, open alerts and outbox.
@@ -59,6 +65,7 @@ pub struct ClickHouse {
     pub max_threads: u64,
     pub max_memory_bytes: u64,
     pub max_execution_time: Duration,
+    pub tls: TlsSettings,
 }
 
 /// Where the very first start begins.
@@ -111,18 +118,6 @@ pub struct Alerts {
     pub evidence_max: usize,
 }
 
-/// Where alerts go.
-#[derive(Debug, Clone)]
-pub struct Keep {
-    pub url: Url,
-    pub api_key: Secret,
-    pub timeout: Duration,
-    pub batch_alerts: usize,
-    pub alerts_per_second: u64,
-    pub severity: SeverityMap,
-    pub retry_for: Duration,
-}
-
 /// Our own log, on standard error.
 #[derive(Debug, Clone)]
 pub struct Log {
@@ -160,15 +155,18 @@ impl Config {
         })?;
         let source = Source { path, env, problems: Default::default(), asked: Default::default() };
         let top = Section::root(&source, &root);
+        let targets = delivery::targets(&top, base);
         let config = Config {
-            clickhouse: clickhouse(top.section("clickhouse")),
+            clickhouse: clickhouse(top.section("clickhouse"), base),
             rules: Rules {
                 mapping: top.list("mapping", vec![], |text| Ok(beside(base, text))),
                 pipelines: top.list("pipelines", vec![], |text| Ok(beside(base, text))),
                 ..rules(top.section("rules"), base)
             },
             alerts: alerts(top.section("alerts")),
-            keep: keep(top.section("keep")),
+            keep: delivery::keep(top.section("keep"), base, targets.is_empty()),
+            targets,
+            http: delivery::port(top.section("http")),
             signoz_url: signoz(top.section("signoz")),
             state_path: state(top.section("state"), base),
             log: log(top.section("log")),
@@ -205,33 +203,19 @@ impl Config {
             signoz_url: self.signoz_url.clone(),
         }
     }
-
-    /// Where Keep is.
-    pub fn keep_settings(&self) -> KeepSettings {
-        let key = &self.keep.api_key;
-        KeepSettings {
-            url: self.keep.url.clone(),
-            api_key: (!key.is_empty()).then(|| ApiKey::new(key.reveal())),
-            connect_timeout: self.keep.timeout.min(5 * SECOND),
-            timeout: self.keep.timeout,
-        }
-    }
-
-    /// How alerts are delivered.
-    pub fn outbox_settings(&self) -> OutboxSettings {
-        OutboxSettings {
-            batch_alerts: self.keep.batch_alerts,
-            alerts_per_second: self.keep.alerts_per_second as f64,
-            retry_for: self.keep.retry_for,
-            ..OutboxSettings::default()
-        }
-    }
 }
 
+const LEVELS: [(&str, Level); 5] = [
+    ("informational", Level::Informational),
+    ("low", Level::Low),
+    ("medium", Level::Medium),
+    ("high", Level::High),
+    ("critical", Level::Critical),
+];
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn clickhouse(s: Section<'_>) -> ClickHouse {
+fn clickhouse(s: Section<'_>, base: &Path) -> ClickHouse {
     let name = |text: &str| match text.is_empty() || text.contains(['`', '\\', '\0']) {
         true => Err(format!("`{text}` is not a usable name")),
         false => Ok(text.to_string()),
@@ -251,6 +235,7 @@ fn clickhouse(s: Section<'_>) -> ClickHouse {
             bytes => Ok(bytes),
         }),
         max_execution_time: s.duration("max_execution_time", MINUTE, SECOND),
+        tls: delivery::tls(s.section("tls"), base),
     };
     s.finish();
     parsed
@@ -291,11 +276,6 @@ fn base_url(text: &str) -> Result<Url, String> {
     Url::parse(&http_url(text)?).map_err(|e| format!("is not a URL: {e}"))
 }
 
-/// Stands for a URL that was noted as missing; such a configuration is never handed out.
-fn nowhere() -> Url {
-    Url::parse("http://localhost").expect("a constant URL")
-}
-
 fn beside(base: &Path, text: &str) -> PathBuf {
     match text.strip_prefix("./") {
         Some(rest) => base.join(rest),
@@ -305,13 +285,6 @@ fn beside(base: &Path, text: &str) -> PathBuf {
 }
 
 fn rules(s: Section<'_>, base: &Path) -> Rules {
-    const LEVELS: [(&str, Level); 5] = [
-        ("informational", Level::Informational),
-        ("low", Level::Low),
-        ("medium", Level::Medium),
-        ("high", Level::High),
-        ("critical", Level::Critical),
-    ];
     const STATUSES: [(&str, Status); 5] = [
         ("stable", Status::Stable),
         ("test", Status::Test),
@@ -364,33 +337,6 @@ fn alerts(s: Section<'_>) -> Alerts {
         window: s.duration("window", 15 * MINUTE, SECOND),
         resolve: s.boolean("resolve", false),
         evidence_max: s.number("evidence_max", 5, 1..=GroupingSettings::EVIDENCE_MAX as u64) as usize,
-    };
-    s.finish();
-    parsed
-}
-
-fn keep(s: Section<'_>) -> Keep {
-    let parsed = Keep {
-        url: s.required("url", |text| base_url(text).map(Some)).unwrap_or_else(nowhere),
-        api_key: s.secret("api_key"),
-        timeout: s.duration("timeout", 10 * SECOND, SECOND),
-        batch_alerts: s.number("batch_alerts", 50, 1..=500) as usize,
-        alerts_per_second: s.number("alerts_per_second", 5, 1..=1000),
-        severity: severity(s.section("severity")),
-        retry_for: s.duration("retry_for", 24 * 60 * MINUTE, MINUTE),
-    };
-    s.finish();
-    parsed
-}
-
-fn severity(s: Section<'_>) -> SeverityMap {
-    let default = SeverityMap::default();
-    let parsed = SeverityMap {
-        informational: s.parsed("informational", default.informational, str::parse),
-        low: s.parsed("low", default.low, str::parse),
-        medium: s.parsed("medium", default.medium, str::parse),
-        high: s.parsed("high", default.high, str::parse),
-        critical: s.parsed("critical", default.critical, str::parse),
     };
     s.finish();
     parsed

@@ -78,6 +78,22 @@ impl<'a> Section<'a> {
         Section::of(self.source, self.path(key), self.find(key))
     }
 
+    /// The mappings of a list inside this one; an absent one is empty.
+    pub fn sections(&self, key: &str) -> Vec<Section<'a>> {
+        let path = self.path(key);
+        match self.find(key).map(|node| (node.line, &node.value)) {
+            None => Vec::new(),
+            Some((_, Tree::List(items))) => {
+                items.iter().map(|item| Section::of(self.source, path.clone(), Some(item))).collect()
+            }
+            Some((line, other)) => {
+                let message = format!("must be a list of mappings and is {}", other.kind());
+                self.source.problem(line, &path, message, None);
+                Vec::new()
+            }
+        }
+    }
+
     fn scalar(&self, key: &str) -> Option<(usize, String, bool)> {
         let node = self.find(key)?;
         let path = self.path(key);

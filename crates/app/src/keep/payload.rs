@@ -168,15 +168,16 @@ pub fn payload(notification: &Notification, settings: &PayloadSettings) -> Value
     })
 }
 
-/// The outbox's row for `notification`, its bytes frozen.
-pub fn outbox_item(notification: &Notification, settings: &PayloadSettings) -> OutboxItem {
+/// The queue's row for `notification` to the target of this name, its bytes frozen.
+pub fn outbox_item(notification: &Notification, target: &str, payload: Vec<u8>) -> OutboxItem {
     OutboxItem {
+        target: target.to_owned(),
         id: notification.id,
         group_id: notification.group_id,
         fingerprint: notification.alert.fingerprint,
         resolved: notification.is_resolved(),
         queued_at_ms: notification.at_ms,
-        payload: payload(notification, settings).to_string().into_bytes(),
+        payload,
     }
 }
 

@@ -1,13 +1,14 @@
 //! The loop that drives everything: rows in, detections, alerts, one transaction, out.
 //!
 //! ```text
-//! source task ──batch──► this loop ──commit──► store ──► outbox task ──► Keep
+//! source task ──batch──► this loop ──commit──► store ──► an outbox task a target ──► Keep, …
 //! rules task ──exchanges the detector──┘
 //! ```
 //! One batch is settled before the next one is taken, so memory is bounded by two batches: the one
 //! in work and the one the source holds ready. When the store cannot be written, reading waits.
 
 mod evaluate;
+mod outlets;
 mod reload;
 mod source;
 
@@ -15,28 +16,30 @@ use crate::cli::Failure;
 use crate::config::Config;
 use crate::events::{COUNTERS, Event, Stats, add};
 use crate::keep::{self, PayloadSettings};
-use crate::outbox::{Counts, Outbox};
 use crate::rules;
-use crate::store::{Commit, SharedStore, Store, StoreSettings, lock};
+use crate::store::{Commit, OutboxItem, SharedStore, Store, StoreSettings, lock};
 use crate::tail::Batch;
+use crate::telemetry::http;
+use crate::telemetry::metrics::METRICS;
+use crate::telemetry::vitals::VITALS;
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use otel_log_ai_core::alert::{Grouping, Notification};
+use otel_log_ai_core::alert::{Detection, Grouping, Notification};
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::otel::{Assembler, AssemblerSettings};
+use outlets::{Outboxes, Outlet};
 use source::FromSource;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::{Notify, mpsc, watch};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use tokio::sync::mpsc;
 
 /// Environment variable that names the statistics file.
 const STATS_FILE: &str = "OTEL_LOG_AI_STATS_FILE";
 /// Waits after a failed commit: from the first to the longest.
 const COMMIT_BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
-/// Beyond the outbox's own drain, how long it is waited for.
-const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 /// What can happen.
 enum Tick {
@@ -64,13 +67,12 @@ enum Ended {
 pub async fn run(config: Config) -> Result<(), Failure> {
     let mut signals = Signals::new().context("listen to signals")?;
     let detector = load_rules(&config)?;
-    let store = Store::open(StoreSettings::new(&config.state_path)).map_err(anyhow::Error::from)?;
+    let settings = StoreSettings { targets: config.target_names(), ..StoreSettings::new(&config.state_path) };
+    let store = Store::open(settings).map_err(anyhow::Error::from)?;
     let saved = store.load().map_err(anyhow::Error::from)?;
     let store: SharedStore = Arc::new(Mutex::new(store));
-
-    let client = keep::Client::new(&config.keep_settings())?;
-    let outbox = Outbox::new(Arc::clone(&store), client, config.outbox_settings());
-    let (stop_outbox, outbox_stopped) = watch::channel(false);
+    let outboxes = Outboxes::new(&config, &store)?;
+    serve_port(&config, &store).await;
     let mut pipeline = Pipeline {
         detector: Arc::clone(&detector),
         grouping: Grouping::restore(config.grouping_settings(), saved.open),
@@ -78,15 +80,13 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         audit_early: 0,
         payload: config.payload_settings(),
         store,
-        wake: outbox.waker(),
-        counts: outbox.counts(),
+        outlets: outboxes.outlets(),
         started: jiff::Timestamp::now().to_string(),
         stats_file: std::env::var_os(STATS_FILE).map(PathBuf::from),
         reading: false,
         evicted: 0,
     };
-    let drain = config.outbox_settings().drain + DRAIN_GRACE;
-    let outbox = tokio::spawn(outbox.run(outbox_stopped));
+    let outboxes = outboxes.start();
     let (batches, from_source) = mpsc::channel(1);
     let source = tokio::spawn(source::run(config.clickhouse.clone(), saved.position, batches));
     let reload = tokio::spawn(reload::run(config.rules.clone(), detector));
@@ -104,13 +104,26 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         }
         Err(error) => Err(error),
     };
-    let _ = stop_outbox.send(true);
     tokio::select! {
-        _ = tokio::time::timeout(drain, outbox) => {}
+        () = outboxes.stop() => {}
         signal = signals.next() => tracing::warn!("{signal} again: stopping at once, what is left stays queued"),
     }
     pipeline.report(true);
     flushed.map_err(Failure::from)
+}
+
+/// Opens the port for health and metrics. Without it the service still does its work.
+async fn serve_port(config: &Config, store: &SharedStore) {
+    let Some(port) = &config.http else { return };
+    match http::serve(port.listen, port.token.clone(), &VITALS, Arc::clone(store)).await {
+        Ok(address) => tracing::info!(%address, "health and metrics"),
+        Err(error) => {
+            tracing::error!(
+                "no health and no metrics: `http.listen` {} cannot be used: {error}",
+                port.listen
+            );
+        }
+    }
 }
 
 /// Reads and compiles the rules for the start; without any there is nothing to do.
@@ -134,8 +147,7 @@ struct Pipeline {
     audit_early: u64,
     payload: PayloadSettings,
     store: SharedStore,
-    wake: Arc<Notify>,
-    counts: Arc<Counts>,
+    outlets: Vec<Outlet>,
     started: String,
     stats_file: Option<PathBuf>,
     /// Whether reading has begun; before, there is nothing to tell, and whoever waits for the
@@ -171,6 +183,7 @@ impl Pipeline {
                     return Ok(Ended::Settled);
                 }
                 Tick::Stats => {
+                    VITALS.turned();
                     self.report(false);
                     continue;
                 }
@@ -201,16 +214,15 @@ impl Pipeline {
             let found = evaluate::evaluate(&detector, &batch, &mut assembler, now_ms);
             (batch, found, assembler)
         };
+        let began = Instant::now();
         let (batch, found, assembler) =
             tokio::task::spawn_blocking(work).await.context("evaluate a batch")?;
         self.assembler = assembler;
-        for detection in &found.detections {
-            self.grouping.observe(detection, now_ms);
-        }
+        METRICS.evaluated(began.elapsed());
+        self.observe(&found.detections, now_ms);
         let rows = batch.len() as u64;
         add(&COUNTERS.rows, rows);
         add(&COUNTERS.batches, 1);
-        add(&COUNTERS.detections, found.detections.len() as u64);
         add(&COUNTERS.faults, found.faults);
         add(&COUNTERS.unrecognised, found.unrecognised);
         Ok(Done {
@@ -221,15 +233,23 @@ impl Pipeline {
         })
     }
 
+    /// Takes detections into the open alerts.
+    fn observe(&mut self, detections: &[Detection], now_ms: i64) {
+        let mut by_rule: BTreeMap<&str, u64> = BTreeMap::new();
+        for detection in detections {
+            self.grouping.observe(detection, now_ms);
+            *by_rule.entry(&detection.rule.id).or_default() += 1;
+        }
+        by_rule.iter().for_each(|(rule_id, count)| METRICS.detections(rule_id, *count));
+        add(&COUNTERS.detections, detections.len() as u64);
+    }
+
     /// Takes the audit events that waited long enough for records that did not come.
     fn evaluate_audit(&mut self) -> Done {
         let now_ms = now_ms();
         let events = self.assembler.due(now_ms);
         let found = tokio::task::block_in_place(|| evaluate::evaluate_audit(&self.detector.load(), &events));
-        for detection in &found {
-            self.grouping.observe(detection, now_ms);
-        }
-        add(&COUNTERS.detections, found.len() as u64);
+        self.observe(&found, now_ms);
         Done { detections: found.len() as u64, ..Done::default() }
     }
 
@@ -239,7 +259,7 @@ impl Pipeline {
         let due = self.grouping.due(now_ms());
         let evicted = self.grouping.evicted_total();
         if evicted > self.evicted {
-            Event::AlertsEvicted { alerts: evicted }.emit();
+            Event::AlertsEvicted { alerts: evicted - self.evicted }.emit();
             self.evicted = evicted;
         }
         let early = self.assembler.counts().early;
@@ -267,12 +287,14 @@ impl Pipeline {
             position: done.position.as_deref(),
             open_changes,
             audit_changes,
-            outbox: due.iter().map(|notification| keep::outbox_item(notification, &self.payload)).collect(),
+            outbox: self.outbox_items(&due),
             totals: vec![("rows", done.rows), ("detections", done.detections), ("alerts_queued", queued)],
         };
         let mut wait = COMMIT_BACKOFF.0;
         let mut failed = false;
+        let began = Instant::now();
         loop {
+            VITALS.turned();
             let outcome = tokio::task::block_in_place(|| lock(&self.store).commit(&commit));
             match outcome {
                 Ok(()) => break,
@@ -282,8 +304,8 @@ impl Pipeline {
                     failed = true;
                 }
             }
-            // The outbox may be what makes room.
-            self.wake.notify_one();
+            // An outbox may be what makes room.
+            self.wake();
             match &mut signals {
                 None => {
                     return Err(anyhow::anyhow!(
@@ -299,18 +321,37 @@ impl Pipeline {
                 },
             }
         }
+        METRICS.committed(began.elapsed());
         if failed {
             Event::StoreBack.emit();
         }
         if queued > 0 {
             add(&COUNTERS.alerts_queued, queued);
-            self.wake.notify_one();
+            self.wake();
         }
         if done.newest_ns > 0 {
             let lag_ms = now_ms().saturating_sub((done.newest_ns / 1_000_000) as i64);
             COUNTERS.lag_ms.store(u64::try_from(lag_ms).unwrap_or(0), Ordering::Relaxed);
         }
         Ok(true)
+    }
+
+    /// What is to be sent where. The bytes are the same for every target.
+    fn outbox_items(&self, due: &[Notification]) -> Vec<OutboxItem> {
+        let mut items = Vec::new();
+        for notification in due {
+            let payload = keep::payload(notification, &self.payload).to_string().into_bytes();
+            for outlet in &self.outlets {
+                if notification.alert.rule.level >= outlet.min_level {
+                    items.push(keep::outbox_item(notification, &outlet.name, payload.clone()));
+                }
+            }
+        }
+        items
+    }
+
+    fn wake(&self) {
+        self.outlets.iter().for_each(|outlet| outlet.wake.notify_one());
     }
 
     /// Queues what waits for its group, so that a stop does not delay it.
@@ -322,9 +363,10 @@ impl Pipeline {
     /// Writes the statistics file; at the end, the log line as well.
     fn report(&self, last: bool) {
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        METRICS.open(self.grouping.open_count());
         let stats = Stats {
-            alerts_delivered: get(&self.counts.delivered),
-            alerts_dead: get(&self.counts.dead),
+            alerts_delivered: self.outlets.iter().map(|outlet| get(&outlet.counts.delivered)).sum(),
+            alerts_dead: self.outlets.iter().map(|outlet| get(&outlet.counts.dead)).sum(),
             alerts_open: self.grouping.open_count() as u64,
             ..Stats::read(&self.started)
         };

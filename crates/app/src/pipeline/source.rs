@@ -5,6 +5,7 @@ use crate::clickhouse::{Client, Fault, Kind, Layout};
 use crate::config;
 use crate::events::Event;
 use crate::tail::{Batch, Tail};
+use crate::telemetry::metrics::{METRICS, Poll};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -107,7 +108,15 @@ impl Source {
         self.hand_over(FromSource::Opened { position: tail.position() }).await?;
         let mut looked = Instant::now();
         loop {
-            match tail.next().await {
+            let began = Instant::now();
+            let next = tail.next().await;
+            let outcome = match &next {
+                Ok(Some(_)) => Poll::Rows,
+                Ok(None) => Poll::Nothing,
+                Err(_) => Poll::Failure,
+            };
+            METRICS.poll(outcome, began.elapsed());
+            match next {
                 Ok(batch) => {
                     self.recovered();
                     match batch {

@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::keep::{PayloadSettings, SeverityMap, outbox_item};
-use otel_log_ai_core::alert::{Detection, GroupField, Grouping, GroupingSettings};
+use otel_log_ai_core::alert::{Detection, GroupField, Grouping, GroupingSettings, Notification};
 use otel_log_ai_core::rule::{Level, LogSource, RuleInfo, Status};
 
 fn detection(level: Level, n: u64) -> Detection {
@@ -78,7 +78,11 @@ async fn real_keep_stores_our_alerts() {
         }
         let due = grouping.due(begin_ms + at_ms);
         println!("== {step}: {} notifications", due.len());
-        world.add(due.iter().map(|notification| outbox_item(notification, &payload)).collect());
+        let item = |notification: &Notification| {
+            let bytes = crate::keep::payload(notification, &payload).to_string().into_bytes();
+            outbox_item(notification, "keep", bytes)
+        };
+        world.add(due.iter().map(item).collect());
         world.delivered().await;
         tokio::time::sleep(Duration::from_secs(4)).await;
         let print = due[0].alert.fingerprint;
