@@ -192,6 +192,8 @@ pub enum Event<'a> {
     StoreBack,
     /// The limit of open alerts was reached; so many were closed early.
     AlertsEvicted { alerts: u64 },
+    /// So many detections were counted in an alert for many entities.
+    DetectionsFolded { detections: u64 },
     /// So many audit events were finished before all of their records had come, because too many
     /// were waiting.
     AuditEventsEarly { events: u64 },
@@ -277,6 +279,7 @@ impl Event<'_> {
     /// The second half of [`Event::emit`]: rows, rules, state and the end.
     fn emit_processing(&self) {
         static CUT: AtomicBool = AtomicBool::new(false);
+        static FOLDED: AtomicBool = AtomicBool::new(false);
         static EVICTED: AtomicBool = AtomicBool::new(false);
         static AUDIT_EARLY: AtomicBool = AtomicBool::new(false);
         let c = &COUNTERS;
@@ -329,6 +332,15 @@ impl Event<'_> {
                     tracing::warn!(
                         alerts,
                         "the limit of open alerts is reached: the quietest are closed early (told once)"
+                    );
+                }
+            }
+            Event::DetectionsFolded { detections } => {
+                add(&c.detections_folded, *detections);
+                if once(&FOLDED) {
+                    tracing::warn!(
+                        "too many alerts are open (`alerts.limits`): further hosts share one alert of their rule \
+                         (told once, counted always)"
                     );
                 }
             }

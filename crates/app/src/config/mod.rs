@@ -116,6 +116,16 @@ pub struct Alerts {
     pub window: Duration,
     pub resolve: bool,
     pub evidence_max: usize,
+    /// Most alerts of one rule open at a time, and of all rules together, before further hosts
+    /// share one alert of their rule.
+    pub limits: Limits,
+}
+
+/// Limits of open alerts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub per_rule: usize,
+    pub total: usize,
 }
 
 /// Our own log, on standard error.
@@ -191,6 +201,8 @@ impl Config {
             window: alerts.window,
             resolve: alerts.resolve,
             evidence_max: alerts.evidence_max,
+            rule_max: alerts.limits.per_rule,
+            total_max: alerts.limits.total,
             open_max: GroupingSettings::OPEN_MAX,
         }
     }
@@ -337,6 +349,17 @@ fn alerts(s: Section<'_>) -> Alerts {
         window: s.duration("window", 15 * MINUTE, SECOND),
         resolve: s.boolean("resolve", false),
         evidence_max: s.number("evidence_max", 5, 1..=GroupingSettings::EVIDENCE_MAX as u64) as usize,
+        limits: limits(s.section("limits")),
+    };
+    s.finish();
+    parsed
+}
+
+fn limits(s: Section<'_>) -> Limits {
+    let open_max = GroupingSettings::OPEN_MAX as u64;
+    let parsed = Limits {
+        per_rule: s.number("per_rule", GroupingSettings::RULE_MAX as u64, 1..=open_max) as usize,
+        total: s.number("total", GroupingSettings::TOTAL_MAX as u64, 1..=open_max) as usize,
     };
     s.finish();
     parsed

@@ -85,6 +85,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         stats_file: std::env::var_os(STATS_FILE).map(PathBuf::from),
         reading: false,
         evicted: 0,
+        folded: 0,
     };
     let outboxes = outboxes.start();
     let (batches, from_source) = mpsc::channel(1);
@@ -155,6 +156,8 @@ struct Pipeline {
     reading: bool,
     /// Alerts closed early, as told last.
     evicted: u64,
+    /// Detections counted in alerts for many entities, as told last.
+    folded: u64,
 }
 
 impl Pipeline {
@@ -261,6 +264,11 @@ impl Pipeline {
         if evicted > self.evicted {
             Event::AlertsEvicted { alerts: evicted - self.evicted }.emit();
             self.evicted = evicted;
+        }
+        let folded = self.grouping.folded_total();
+        if folded > self.folded {
+            Event::DetectionsFolded { detections: folded - self.folded }.emit();
+            self.folded = folded;
         }
         let early = self.assembler.counts().early;
         if early > self.audit_early {

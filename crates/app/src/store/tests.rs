@@ -19,6 +19,8 @@ fn grouping() -> Grouping {
         window: Duration::from_secs(60),
         resolve: true,
         evidence_max: 5,
+        rule_max: 1000,
+        total_max: 1000,
         open_max: 100,
     })
 }

@@ -55,6 +55,8 @@ async fn real_keep_stores_our_alerts() {
         window: Duration::from_secs(120),
         resolve: true,
         evidence_max: 5,
+        rule_max: 1000,
+        total_max: 1000,
         open_max: 100,
     };
     let payload = PayloadSettings {
