@@ -3,6 +3,7 @@
 mod bench;
 mod corpora;
 mod demo;
+mod deny;
 mod estate;
 mod fuzz;
 mod test;

@@ -12,12 +12,15 @@ pub mod run;
 pub mod scan;
 
 use crate::config::Log;
+use crate::telemetry::otlp::OtlpLayer;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use otel_log_ai_core::otel::Taxonomy;
 use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Sigma detection on OpenTelemetry logs.
 ///
@@ -190,18 +193,24 @@ static OFFLINE_LOG: Log = Log { level: String::new(), json: false };
 
 /// Starts our own log on standard error.
 pub fn start_log(log: &Log) {
+    start_log_with(log, None);
+}
+
+/// Starts our own log on standard error and, if given, to a Collector.
+pub fn start_log_with(log: &Log, collector: Option<OtlpLayer>) {
     // A bare level is for us; the libraries below then only warn.
     let filter = match log.level.parse::<tracing::Level>() {
         Err(_) if log.level.is_empty() => EnvFilter::new("warn"),
         Ok(_) => EnvFilter::new(format!("warn,otel_log_ai={0},otel_log_ai_core={0}", log.level)),
         Err(_) => EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info")),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second start in one process, as in tests, keeps the first.
-    let _ = match log.json {
-        true => builder.json().flatten_event(true).try_init(),
-        false => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
+    let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let text: Box<dyn Layer<_> + Send + Sync> = match log.json {
+        true => Box::new(text.json().flatten_event(true)),
+        false => Box::new(text.with_ansi(std::io::stderr().is_terminal()).with_target(false)),
     };
+    // A second start in one process, as in tests, keeps the first.
+    let _ = tracing_subscriber::registry().with(filter).with(text).with(collector).try_init();
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::{LEVELS, MINUTE, SECOND, Secret, base_url, beside};
 use crate::keep::{self, ApiKey, KeepSettings, SeverityMap};
 use crate::outbox::OutboxSettings;
 use crate::target::{FileSettings, FileTarget, Sink, Target, Webhook, WebhookSettings};
+use crate::telemetry::otlp::OtlpSettings;
 use crate::tls::TlsSettings;
 use otel_log_ai_core::rule::Level;
 use std::net::SocketAddr;
@@ -262,4 +263,16 @@ pub fn port(s: Section<'_>) -> Option<Port> {
     }
     s.finish();
     listen.map(|listen| Port { listen, token })
+}
+
+/// Our own log and traces; `None`: they are not sent.
+pub fn telemetry(s: Section<'_>, base: &Path) -> Option<OtlpSettings> {
+    let endpoint = s.parsed("endpoint", None, |text| match text {
+        "" => Ok(None),
+        _ => base_url(text).map(Some),
+    });
+    let (token, logs, traces) = (s.secret("token"), s.boolean("logs", true), s.boolean("traces", true));
+    let tls = tls(s.section("tls"), base);
+    s.finish();
+    endpoint.map(|endpoint| OtlpSettings { endpoint, token, logs, traces, tls })
 }

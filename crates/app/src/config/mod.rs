@@ -16,6 +16,7 @@ pub use secret::Secret;
 pub use section::word;
 
 use crate::keep::PayloadSettings;
+use crate::telemetry::otlp::OtlpSettings;
 use crate::tls::TlsSettings;
 use otel_log_ai_core::alert::{GroupField, GroupingSettings};
 use otel_log_ai_core::problem::Problem;
@@ -42,6 +43,8 @@ pub struct Config {
     pub targets: Vec<Outlet>,
     /// Health and metrics; `None`: no port.
     pub http: Option<Port>,
+    /// Our own log and traces, to a Collector; `None`: they are not sent.
+    pub telemetry: Option<OtlpSettings>,
     /// Base URL of SigNoz's UI; `None`: alerts carry no link.
     pub signoz_url: Option<Url>,
     /// SQLite file with cursor, open alerts and outbox.
@@ -177,6 +180,7 @@ impl Config {
             keep: delivery::keep(top.section("keep"), base, targets.is_empty()),
             targets,
             http: delivery::port(top.section("http")),
+            telemetry: delivery::telemetry(top.section("telemetry"), base),
             signoz_url: signoz(top.section("signoz")),
             state_path: state(top.section("state"), base),
             log: log(top.section("log")),

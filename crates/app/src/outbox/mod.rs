@@ -16,8 +16,9 @@ mod tests;
 mod verify;
 
 use crate::store::{Queued, SharedStore, Store, StoreError, lock};
-use crate::target::Target;
+use crate::target::{Reply, Target};
 use crate::telemetry::metrics::METRICS;
+use crate::telemetry::otlp::Span;
 use pace::Pace;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -248,7 +249,12 @@ impl Outbox {
         let begun = Arc::clone(&batch);
         self.with_store(move |store| store.outbox_begin(&begun, now_ms, paced_ms)).await?;
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
+        let span = Span::begin();
         let reply = self.target.send(&batch).await;
+        span.end(
+            "deliver",
+            &[("alerts", batch.len() as u64), ("accepted", u64::from(reply == Reply::Accepted))],
+        );
         METRICS.request(self.target.name(), reply.as_str());
         self.apply(&batch, reply).await
     }

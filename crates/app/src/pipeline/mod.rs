@@ -21,6 +21,7 @@ use crate::store::{Commit, OutboxItem, SharedStore, Store, StoreSettings, lock};
 use crate::tail::Batch;
 use crate::telemetry::http;
 use crate::telemetry::metrics::METRICS;
+use crate::telemetry::otlp::Span;
 use crate::telemetry::vitals::VITALS;
 use anyhow::Context;
 use arc_swap::ArcSwap;
@@ -217,20 +218,24 @@ impl Pipeline {
             let found = evaluate::evaluate(&detector, &batch, &mut assembler, now_ms);
             (batch, found, assembler)
         };
-        let began = Instant::now();
+        let (began, span) = (Instant::now(), Span::begin());
         let (batch, found, assembler) =
             tokio::task::spawn_blocking(work).await.context("evaluate a batch")?;
         self.assembler = assembler;
         METRICS.evaluated(began.elapsed());
+        let detections = found.detections.len() as u64;
+        span.end("evaluate", &[("rows", batch.len() as u64), ("detections", detections)]);
         self.observe(&found.detections, now_ms);
         let rows = batch.len() as u64;
         add(&COUNTERS.rows, rows);
         add(&COUNTERS.batches, 1);
         add(&COUNTERS.faults, found.faults);
         add(&COUNTERS.unrecognised, found.unrecognised);
+        add(&COUNTERS.rows_own, found.own);
         Ok(Done {
             rows,
-            detections: found.detections.len() as u64,
+            detections,
+            span: Some(span),
             newest_ns: batch.newest_ns,
             position: Some(batch.position),
         })
@@ -301,6 +306,7 @@ impl Pipeline {
         let mut wait = COMMIT_BACKOFF.0;
         let mut failed = false;
         let began = Instant::now();
+        let span = done.span.map(Span::next);
         loop {
             VITALS.turned();
             let outcome = tokio::task::block_in_place(|| lock(&self.store).commit(&commit));
@@ -330,6 +336,9 @@ impl Pipeline {
             }
         }
         METRICS.committed(began.elapsed());
+        if let Some(span) = span {
+            span.end("commit", &[("alerts_queued", queued)]);
+        }
         if failed {
             Event::StoreBack.emit();
         }
@@ -400,6 +409,8 @@ struct Done {
     rows: u64,
     detections: u64,
     newest_ns: u64,
+    /// The trace of the batch.
+    span: Option<Span>,
 }
 
 /// The clock, milliseconds since the epoch.

@@ -51,6 +51,7 @@ pub struct Metrics {
     queued: Gauges<1>,
     dead_letters: Gauges<1>,
     open: Gauge,
+    telemetry_dropped: Counter,
 }
 
 /// Rows that were listed and not read yet, by shard and partition.
@@ -101,6 +102,7 @@ impl Metrics {
             queued: Gauges::default(),
             dead_letters: Gauges::default(),
             open: Gauge::default(),
+            telemetry_dropped: Counter::default(),
         };
         metrics.register();
         metrics
@@ -126,6 +128,8 @@ impl Metrics {
         r.register("queue_alerts", "Alerts that wait for delivery", self.queued.clone());
         r.register("dead_letter_alerts", "Alerts given up and kept", self.dead_letters.clone());
         r.register("open_alerts", "Alerts that are not over yet", self.open.clone());
+        let help = "Records and spans of our own that the Collector did not take";
+        r.register("telemetry_dropped", help, self.telemetry_dropped.clone());
         r.register_collector(Box::new(Plain));
     }
 
@@ -214,6 +218,11 @@ impl Metrics {
         let labels = [("target", target.to_owned())];
         self.queued.get_or_create_owned(&labels).set(i64::try_from(queued).unwrap_or(i64::MAX));
         self.dead_letters.get_or_create_owned(&labels).set(i64::try_from(dead).unwrap_or(i64::MAX));
+    }
+
+    /// Records and spans of our own were not sent.
+    pub fn telemetry_dropped(&self, count: u64) {
+        self.telemetry_dropped.inc_by(count);
     }
 
     /// Everything, as text.

@@ -133,3 +133,62 @@ async fn a_question_without_an_answer_sends_nothing_again() {
     assert_eq!(keep.requests().len(), 1);
     assert_eq!(lock(&world.store).sent_due("keep", now_ms(), 9).unwrap().len(), 1);
 }
+
+/// Keep is away for an hour of simulated time, in which forty hosts are attacked every second. The
+/// clock of the alerts is simulated; the wire is real.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_hour_away() {
+    use crate::keep::{PayloadSettings, SeverityMap, outbox_item, payload};
+    use otel_log_ai_core::alert::{Detection, GroupField, Grouping, GroupingSettings};
+    use otel_log_ai_core::rule::RuleInfo;
+    let keep = Keep::start().unwrap();
+    keep.stop();
+    let world = World::start(Url::parse(&keep.url()).unwrap(), settings(), vec![]);
+    let mut grouping = Grouping::new(GroupingSettings {
+        instance: "default".into(),
+        group_by: vec![GroupField::Host],
+        group_wait: Duration::from_secs(1),
+        group_interval: Duration::from_secs(60),
+        repeat_interval: Duration::from_secs(1800),
+        window: Duration::from_secs(900),
+        resolve: false,
+        evidence_max: 2,
+        rule_max: 500,
+        total_max: 500,
+        open_max: 500,
+    });
+    let written =
+        PayloadSettings { environment: "t".into(), severity: SeverityMap::default(), signoz_url: None };
+    let rule = Arc::new(RuleInfo { id: "r".into(), title: "Rule".into(), ..RuleInfo::default() });
+    let begin_ms = now_ms();
+    let mut turn = |second: i64, hosts: std::ops::Range<i64>| {
+        let at_ms = begin_ms + second * 1000;
+        for host in hosts {
+            let origin = Origin {
+                record_id: format!("{second}-{host}"),
+                timestamp_ns: at_ms as u64 * 1_000_000,
+                host: format!("host-{host}"),
+                ..Origin::default()
+            };
+            let (rule, fields) = (Arc::clone(&rule), vec![]);
+            grouping.observe(&Detection { rule, origin, fields, excerpt: "x".into() }, at_ms);
+        }
+        let due = grouping.due(at_ms);
+        let bytes = |n: &_| payload(n, &written).to_string().into_bytes();
+        let outbox: Vec<_> = due.iter().map(|n| outbox_item(n, "keep", bytes(n))).collect();
+        let (open_changes, queued) = (grouping.take_changes(), outbox.len());
+        lock(&world.store).commit(&Commit { open_changes, outbox, ..Commit::default() }).unwrap();
+        queued
+    };
+    let mut queued = 0;
+    for second in 0..3600 {
+        queued += turn(second, if second % 10 == 0 { 0..40 } else { 0..0 });
+    }
+    assert!(queued > 40 * 5 && world.waiting() == 40, "{queued} words, of which only the last wait");
+    keep.restart().unwrap();
+    queued += turn(5400, 0..0);
+    until(|| world.waiting() == 0 && keep.queued() == 0 && keep.alerts().len() == 40).await;
+    let counts: Vec<u64> = keep.alerts().iter().map(|alert| alert["match_count"].as_u64().unwrap()).collect();
+    assert_eq!(counts, vec![360; 40], "the last word of each, {queued} in all");
+    assert!(world.dead().is_empty() && keep.errors().is_empty());
+}
