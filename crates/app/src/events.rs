@@ -1,6 +1,7 @@
 //! Every noteworthy happening: one place that makes both the log line and the counter, so that
 //! neither drifts from the other.
 
+use crate::telemetry::metrics::METRICS;
 use crate::telemetry::vitals::VITALS;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -192,6 +193,8 @@ pub enum Event<'a> {
     StoreBack,
     /// The limit of open alerts was reached; so many were closed early.
     AlertsEvicted { alerts: u64 },
+    /// The queue of a target is full while others are not: what is too much was given up.
+    QueueOverflowed { target: &'a str, alerts: u64 },
     /// So many detections were counted in an alert for many entities.
     DetectionsFolded { detections: u64 },
     /// So many audit events were finished before all of their records had come, because too many
@@ -334,6 +337,13 @@ impl Event<'_> {
                         "the limit of open alerts is reached: the quietest are closed early (told once)"
                     );
                 }
+            }
+            Event::QueueOverflowed { target, alerts } => {
+                METRICS.dead(target, "queue_full", *alerts);
+                tracing::error!(
+                    alerts,
+                    "the queue of target `{target}` is full: its latest alerts go to its dead letters"
+                );
             }
             Event::DetectionsFolded { detections } => {
                 add(&c.detections_folded, *detections);

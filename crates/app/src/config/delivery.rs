@@ -15,6 +15,8 @@ use url::Url;
 
 /// Name of Keep as a target, in the state file and the metrics.
 const KEEP: &str = "keep";
+/// How often Keep or a file that has nothing to take is asked whether it would.
+const IDLE_PROBE: Duration = MINUTE;
 /// Where the HTTP port is by default.
 const LISTEN: &str = "127.0.0.1:9419";
 
@@ -115,6 +117,7 @@ impl Keep {
             batch_alerts: self.batch_alerts,
             alerts_per_second: self.alerts_per_second as f64,
             retry_for: self.retry_for,
+            idle_probe: Some(IDLE_PROBE),
             ..OutboxSettings::default()
         }
     }
@@ -134,6 +137,8 @@ impl Outlet {
             retry_for: self.retry_for,
             // The distance between two words on one alert is for Keep, which handles them side by side.
             fingerprint_interval: Duration::ZERO,
+            // Nobody knows what a webhook makes of an empty array that nobody asked for.
+            idle_probe: matches!(self.kind, OutletKind::File(_)).then_some(IDLE_PROBE),
             ..OutboxSettings::default()
         };
         Ok(Delivery { target: Target::new(&self.name, sink), settings, min_level: self.min_level })

@@ -59,6 +59,9 @@ pub struct OutboxSettings {
     pub verify_after: Duration,
     /// After how long an alert that was not there is looked for once more, before it is sent again.
     pub verify_again: Duration,
+    /// How often a target with nothing to send is asked whether it would take something, also at the
+    /// start, so that health tells the truth before the first alert; `None`: never.
+    pub idle_probe: Option<Duration>,
     /// How often an alert that is taken and never found is sent again before it is given up.
     pub resends_max: u32,
 }
@@ -79,6 +82,7 @@ impl Default for OutboxSettings {
             drain: Duration::from_secs(10),
             verify_after: Duration::from_secs(60),
             verify_again: Duration::from_secs(120),
+            idle_probe: None,
             resends_max: 5,
         }
     }
@@ -122,6 +126,8 @@ pub struct Outbox {
     /// When to look next for what was taken, and the last error on that way.
     verify_at: Instant,
     verify_trouble: Option<String>,
+    /// When something was last sent, or asked.
+    contact: Option<Instant>,
     wake: Arc<Notify>,
     health: watch::Sender<Health>,
     counts: Arc<Counts>,
@@ -143,6 +149,7 @@ impl Outbox {
             trouble: None,
             verify_at: Instant::now(),
             verify_trouble: None,
+            contact: None,
             wake: Arc::default(),
             health,
             counts: Arc::default(),
@@ -179,6 +186,7 @@ impl Outbox {
             let wait = self.step().await;
             if wait == Wait::Empty {
                 self.verify().await;
+                self.ask_if_idle().await;
             }
             tokio::select! {
                 () = self.rest(wait) => {}
@@ -250,6 +258,7 @@ impl Outbox {
         self.with_store(move |store| store.outbox_begin(&begun, now_ms, paced_ms)).await?;
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
         let span = Span::begin();
+        self.contact = Some(Instant::now());
         let reply = self.target.send(&batch).await;
         span.end(
             "deliver",

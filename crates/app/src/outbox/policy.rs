@@ -19,6 +19,7 @@ use crate::telemetry::metrics::METRICS;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A 413 does not lower the size of requests below this, bytes: some four ordinary alerts.
 const BATCH_BYTES_MIN: usize = 16 * 1024;
@@ -68,6 +69,29 @@ impl Outbox {
             Err(reason) => {
                 self.is(Health::Paused(reason));
                 false
+            }
+        }
+    }
+
+    /// Asks a target that has had nothing to take for a while.
+    pub(super) async fn ask_if_idle(&mut self) {
+        let Some(interval) = self.settings.idle_probe else { return };
+        if self.contact.is_some_and(|at| at.elapsed() < interval) {
+            return;
+        }
+        self.contact = Some(Instant::now());
+        let label = self.target.label();
+        match self.target.send(&[]).await {
+            Reply::Misconfigured { reason } => self.is(Health::Paused(reason)),
+            Reply::Unreachable { reason, .. } => {
+                self.is(Health::Retrying(format!("{label} cannot be reached: {reason}")));
+            }
+            Reply::ServerError { reason } => self.is(Health::Retrying(format!("{label} fails: {reason}"))),
+            Reply::TooMany { reason, .. } => {
+                self.is(Health::Retrying(format!("{label} limits the rate: {reason}")));
+            }
+            Reply::Accepted | Reply::TooLarge | Reply::Invalid { .. } | Reply::Malformed { .. } => {
+                self.is(Health::Delivering);
             }
         }
     }

@@ -10,6 +10,7 @@
 mod evaluate;
 mod outlets;
 mod reload;
+mod signals;
 mod source;
 
 use crate::cli::Failure;
@@ -29,6 +30,7 @@ use otel_log_ai_core::alert::{Detection, Grouping, Notification};
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::otel::{Assembler, AssemblerSettings};
 use outlets::{Outboxes, Outlet};
+use signals::Signals;
 use source::FromSource;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -311,7 +313,12 @@ impl Pipeline {
             VITALS.turned();
             let outcome = tokio::task::block_in_place(|| lock(&self.store).commit(&commit));
             match outcome {
-                Ok(()) => break,
+                Ok(overflow) => {
+                    for (target, alerts) in overflow {
+                        Event::QueueOverflowed { target: &target, alerts }.emit();
+                    }
+                    break;
+                }
                 Err(error) if !error.is_temporary() => return Err(error).context("commit results"),
                 Err(error) => {
                     Event::StoreFailed { why: &error.to_string(), first: !failed, retry_in: wait }.emit();
@@ -425,41 +432,6 @@ async fn sleep_until_ms(due_ms: Option<i64>) {
         Some(due_ms) => {
             let wait_ms = due_ms.saturating_sub(now_ms()).clamp(0, 60_000);
             tokio::time::sleep(Duration::from_millis(wait_ms as u64)).await;
-        }
-    }
-}
-
-/// The signals to stop.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            let terminate = signal(SignalKind::terminate())?;
-            Ok(Signals { terminate, interrupt: signal(SignalKind::interrupt())? })
-        }
-        #[cfg(not(unix))]
-        Ok(Signals {})
-    }
-
-    /// The next one. Dropping the future loses none.
-    async fn next(&mut self) -> &'static str {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-        #[cfg(not(unix))]
-        {
-            let _ = tokio::signal::ctrl_c().await;
-            "Ctrl-C"
         }
     }
 }

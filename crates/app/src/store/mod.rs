@@ -115,6 +115,9 @@ pub struct OutboxItem {
     pub payload: Vec<u8>,
 }
 
+/// Targets and how many alerts were too much for their queues.
+pub type Overflow = Vec<(String, u64)>;
+
 /// The store as pipeline and outbox share it.
 pub type SharedStore = Arc<Mutex<Store>>;
 
@@ -176,14 +179,9 @@ impl Store {
         self.explain(|connection| {
             let sql = "SELECT value FROM position";
             saved.position = connection.query_row(sql, [], |row| row.get(0)).optional()?;
-            let mut statement = connection.prepare("SELECT name, value FROM totals")?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
-            for row in rows {
-                let (name, value) = row?;
-                saved.totals.insert(name, value.max(0).unsigned_abs());
-            }
             Ok(())
         })?;
+        saved.totals = self.totals()?;
         let alerts: Vec<String> = self.explain(|connection| {
             let mut statement = connection.prepare("SELECT alert FROM open_alerts ORDER BY fingerprint")?;
             statement.query_map([], |row| row.get(0))?.collect()
@@ -209,9 +207,11 @@ impl Store {
     }
 
     /// Stores the effect of one batch, all of it or, on an error, nothing; then the same commit can
-    /// be tried again where [`StoreError::is_temporary`] says so.
-    pub fn commit(&mut self, commit: &Commit<'_>) -> Result<(), StoreError> {
+    /// be tried again where [`StoreError::is_temporary`] says so. Gives what was too much for the
+    /// queues of single targets and went to their dead letters.
+    pub fn commit(&mut self, commit: &Commit<'_>) -> Result<Overflow, StoreError> {
         let (outbox_max, dead_max) = (self.settings.outbox_max, self.settings.dead_letters_max);
+        let mut overflow = Overflow::new();
         let fits = self.transaction(|transaction| {
             if let Some(position) = commit.position {
                 let sql = "INSERT INTO position (only_row, value) VALUES (1, ?1)
@@ -227,12 +227,21 @@ impl Store {
                 add_total(transaction, name, *by)?;
             }
             // Coalescing may have made room, so it is counted after.
-            make_room(transaction, &commit.outbox, outbox_max, dead_max)
+            make_room(transaction, &commit.outbox, outbox_max, dead_max, &mut overflow)
         })?;
         if !fits {
             return Err(StoreError::OutboxFull { limit: outbox_max });
         }
-        Ok(())
+        Ok(overflow)
+    }
+
+    /// The counters over all runs.
+    pub fn totals(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        self.explain(|connection| {
+            let mut statement = connection.prepare_cached("SELECT name, value FROM totals")?;
+            let count = |value: i64| value.max(0).unsigned_abs();
+            statement.query_map([], |row| Ok((row.get(0)?, count(row.get(1)?))))?.collect()
+        })
     }
 
     /// Adds to a counter that survives.
@@ -270,6 +279,7 @@ fn make_room(
     outbox: &[OutboxItem],
     outbox_max: usize,
     dead_max: usize,
+    overflow: &mut Overflow,
 ) -> rusqlite::Result<bool> {
     let targets: BTreeSet<&str> = outbox.iter().map(|item| item.target.as_str()).collect();
     let mut full = Vec::new();
@@ -285,6 +295,7 @@ fn make_room(
     for target in full {
         let surplus = queue::beyond(transaction, target, outbox_max)?;
         add_total(transaction, "alerts_overflowed", surplus.len() as u64)?;
+        overflow.push((target.to_owned(), surplus.len() as u64));
         letters::bury(transaction, &surplus, now_ms, "its target's queue was full", dead_max)?;
     }
     Ok(true)

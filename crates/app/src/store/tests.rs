@@ -344,7 +344,7 @@ fn a_full_queue_stops_reading_only_where_no_other_has_room() {
     let delivered = store.outbox_ready("keep", 0, 10).unwrap();
     store.outbox_accepted(&delivered, 0, None).unwrap();
     // Keep has room again, the other target is dead: its surplus is kept aside, counted and told.
-    fill(&mut store, &mut grouping, 20).unwrap();
+    assert_eq!(fill(&mut store, &mut grouping, 20).unwrap(), [("siem".to_owned(), 2)]);
     let depths = store.depths().unwrap();
     let expected = [("keep", 2, 0), ("siem", 2, 2)];
     let seen: Vec<_> = depths.iter().map(|depth| (depth.target.as_str(), depth.queued, depth.dead)).collect();

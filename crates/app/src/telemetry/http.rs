@@ -7,7 +7,7 @@
 use super::metrics::METRICS;
 use super::vitals::{Sign, Vitals};
 use crate::config::Secret;
-use crate::store::{SharedStore, lock};
+use crate::store::{SharedStore, StoreError, lock};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -65,11 +65,15 @@ async fn metrics(State(port): State<Arc<Port>>, headers: HeaderMap) -> Response 
         return (StatusCode::UNAUTHORIZED, challenge, "the token `http.token` is needed\n").into_response();
     }
     let store = Arc::clone(&port.store);
-    let depths = tokio::task::spawn_blocking(move || lock(&store).depths()).await;
-    if let Ok(Ok(depths)) = depths {
+    let read = move || {
+        let store = lock(&store);
+        Ok::<_, StoreError>((store.depths()?, store.totals()?))
+    };
+    if let Ok(Ok((depths, totals))) = tokio::task::spawn_blocking(read).await {
         for depth in depths {
             METRICS.queue(&depth.target, depth.queued, depth.dead);
         }
+        METRICS.all_runs(&totals);
     }
     ([(header::CONTENT_TYPE, OPENMETRICS)], METRICS.text()).into_response()
 }
@@ -151,8 +155,9 @@ mod tests {
         vitals.turned();
         assert_eq!(get_with(&format!("{url}/healthz"), None).await.0, 200);
         let (status, body) = get_with(&format!("{url}/readyz"), None).await;
-        assert!(status == 503 && body.contains("no rule is loaded"), "{body}");
+        assert!(status == 503 && body.contains("no rule is loaded") && body.contains("not begun"), "{body}");
         vitals.rules(1);
+        vitals.source(None);
         let (status, body) = get_with(&format!("{url}/readyz"), None).await;
         assert!(status == 200 && body.starts_with("{\"ready\":true"), "{body}");
         vitals.source(Some("ClickHouse at http://ch:8123 cannot be reached".into()));

@@ -52,6 +52,7 @@ pub struct Metrics {
     dead_letters: Gauges<1>,
     open: Gauge,
     telemetry_dropped: Counter,
+    all_runs: Gauges<1>,
 }
 
 /// Rows that were listed and not read yet, by shard and partition.
@@ -103,6 +104,7 @@ impl Metrics {
             dead_letters: Gauges::default(),
             open: Gauge::default(),
             telemetry_dropped: Counter::default(),
+            all_runs: Gauges::default(),
         };
         metrics.register();
         metrics
@@ -130,6 +132,7 @@ impl Metrics {
         r.register("open_alerts", "Alerts that are not over yet", self.open.clone());
         let help = "Records and spans of our own that the Collector did not take";
         r.register("telemetry_dropped", help, self.telemetry_dropped.clone());
+        r.register("all_runs", "Counts since the state file was made, by name", self.all_runs.clone());
         r.register_collector(Box::new(Plain));
     }
 
@@ -218,6 +221,14 @@ impl Metrics {
         let labels = [("target", target.to_owned())];
         self.queued.get_or_create_owned(&labels).set(i64::try_from(queued).unwrap_or(i64::MAX));
         self.dead_letters.get_or_create_owned(&labels).set(i64::try_from(dead).unwrap_or(i64::MAX));
+    }
+
+    /// The counts that survive a restart, as the store has them. Their names are a closed set.
+    pub fn all_runs(&self, totals: &BTreeMap<String, u64>) {
+        for (name, value) in totals {
+            let gauge = self.all_runs.get_or_create_owned(&[("count", name.clone())]);
+            gauge.set(i64::try_from(*value).unwrap_or(i64::MAX));
+        }
     }
 
     /// Records and spans of our own were not sent.

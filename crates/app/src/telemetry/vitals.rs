@@ -1,10 +1,12 @@
 //! Whether the service is well: what its parts last said of themselves.
 //!
 //! Alive means that the loop turns; ready means that rows are read, evaluated, stored and sent.
-//! The parts report through [`crate::events`] and the outboxes' health; nothing is probed here.
+//! The parts report through [`crate::events`] and the outboxes' health (an idle outbox asks its target
+//! every minute); nothing is probed here.
 
 use crate::outbox::Health;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -28,7 +30,7 @@ pub struct Vitals {
 #[derive(Debug)]
 struct Parts {
     /// Why rows are not read; `None` while they are.
-    source: Option<String>,
+    source: Option<Cow<'static, str>>,
     /// Why results are not stored.
     store: Option<String>,
     /// Rules in use.
@@ -51,7 +53,8 @@ pub struct Sign {
 impl Vitals {
     /// Nothing is known to work yet.
     pub const fn new() -> Vitals {
-        let parts = Parts { source: None, store: None, rules: 0, targets: Vec::new() };
+        let source = Some(Cow::Borrowed("reading has not begun"));
+        let parts = Parts { source, store: None, rules: 0, targets: Vec::new() };
         Vitals { turned_ms: AtomicI64::new(0), parts: Mutex::new(parts) }
     }
 
@@ -66,7 +69,7 @@ impl Vitals {
 
     /// Rows are read (`None`), or why not.
     pub fn source(&self, trouble: Option<String>) {
-        self.parts().source = trouble;
+        self.parts().source = trouble.map(Cow::Owned);
     }
 
     /// Results are stored (`None`), or why not.
@@ -99,7 +102,7 @@ impl Vitals {
         let no_rules = (parts.rules == 0).then(|| "no rule is loaded".to_owned());
         let mut signs = vec![
             sign("loop".to_owned(), stuck),
-            sign("clickhouse".to_owned(), parts.source.clone()),
+            sign("clickhouse".to_owned(), parts.source.as_deref().map(str::to_owned)),
             sign("state".to_owned(), parts.store.clone()),
             sign("rules".to_owned(), no_rules),
         ];
@@ -136,7 +139,8 @@ mod tests {
             vitals.signs().into_iter().filter(|sign| !sign.ok).map(|sign| sign.part).collect()
         };
         assert!(!vitals.is_alive());
-        assert_eq!(broken(&vitals), ["loop", "rules"]);
+        assert_eq!(broken(&vitals), ["loop", "clickhouse", "rules"]);
+        vitals.source(None);
         vitals.turned();
         vitals.rules(3);
         assert!(vitals.is_alive() && broken(&vitals).is_empty());

@@ -36,6 +36,24 @@ async fn a_dead_target_delays_no_other() {
     task.abort();
 }
 
+/// A wrong key, or a Keep that is away, shows before the first alert.
+#[tokio::test]
+async fn an_idle_target_is_asked() {
+    let script = |n, _: &[Value]| if n == 1 { (401, String::new()) } else { (202, String::new()) };
+    let (keep, url) = Receiver::start(Box::new(script)).await;
+    let settings = OutboxSettings { idle_probe: Some(Duration::from_millis(50)), ..settings() };
+    let world = World::start(url, settings, vec![]);
+    let mut health = world.health.clone();
+    health.wait_for(|health| matches!(health, Health::Paused(_))).await.unwrap();
+    health.wait_for(|health| *health == Health::Delivering).await.unwrap();
+    assert!(keep.requests().iter().all(|request| request.alerts.is_empty()));
+    let nobody = Url::parse("http://127.0.0.1:1/").unwrap();
+    let settings = OutboxSettings { idle_probe: Some(Duration::from_millis(50)), ..super::settings() };
+    let world = World::start(nobody, settings, vec![]);
+    let mut health = world.health.clone();
+    health.wait_for(|health| matches!(health, Health::Retrying(_))).await.unwrap();
+}
+
 fn keep_with_keys() -> Keep {
     let key = |name: &str, role| Key { name: name.into(), role, secret: format!("{name}-secret") };
     let keys = vec![key("writer", Role::Webhook), key("reader", Role::Noc)];
