@@ -112,3 +112,68 @@ async fn real_keep_stores_our_alerts() {
     }
     println!("dead: {:?}", world.dead());
 }
+
+/// Kill Keep (`kill -9` of its worker or container) and start it again while this runs:
+/// `KEEP_URL=… cargo test -p otel-log-ai real_keep_that_loses -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a running Keep without authentication at KEEP_URL, to be killed by hand"]
+async fn a_real_keep_that_loses_alerts_gets_them_again() {
+    const ALERTS: u64 = 100;
+    let url = Url::parse(&std::env::var("KEEP_URL").expect("KEEP_URL is set")).unwrap();
+    let slow = Duration::from_secs(10);
+    let keep = KeepSettings { read_key: Some(ApiKey::new("any")), timeout: slow, ..keep_settings(url) };
+    let settings = OutboxSettings {
+        verify_after: Duration::from_secs(30),
+        verify_again: Duration::from_secs(15),
+        backoff_max: Duration::from_secs(2),
+        ..settings()
+    };
+    let begin_ms = now_ms();
+    let payload =
+        PayloadSettings { environment: "t".into(), severity: SeverityMap::default(), signoz_url: None };
+    let mut grouping = Grouping::new(GroupingSettings {
+        instance: format!("try-{begin_ms}"),
+        group_by: vec![GroupField::Host],
+        group_wait: Duration::ZERO,
+        group_interval: Duration::ZERO,
+        repeat_interval: Duration::from_secs(3600),
+        window: Duration::from_secs(3600),
+        resolve: false,
+        evidence_max: 1,
+        rule_max: 1000,
+        total_max: 1000,
+        open_max: 1000,
+    });
+    for n in 0..ALERTS {
+        let mut detection = detection(Level::High, n);
+        detection.origin.host = format!("host-{n}");
+        grouping.observe(&detection, begin_ms);
+    }
+    let item = |notification: &Notification| {
+        let bytes = crate::keep::payload(notification, &payload).to_string().into_bytes();
+        outbox_item(notification, "keep", bytes)
+    };
+    let items = grouping.due(begin_ms).iter().map(item).collect();
+    let world = World::of(Target::new("keep", Sink::Keep(Client::new(&keep).unwrap())), settings, items);
+    let mut told = (0, 0, 0);
+    for _ in 0..6000 {
+        let totals = lock(&world.store).load().unwrap().totals;
+        let of = |name: &str| totals.get(name).copied().unwrap_or(0);
+        let now = (of("alerts_delivered"), of("alerts_resent"), of("alerts_verified"));
+        if now != told {
+            println!(
+                "{} s: delivered {}, sent again {}, seen {}",
+                (now_ms() - begin_ms) / 1000,
+                now.0,
+                now.1,
+                now.2
+            );
+            told = now;
+        }
+        if now.2 == ALERTS {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("not all were seen: {told:?}, dead {:?}", world.dead());
+}
