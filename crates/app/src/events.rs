@@ -45,6 +45,8 @@ pub struct Counters {
     pub lag_ms: AtomicU64,
     /// Log rows read, bytes on the wire before compression.
     pub read_bytes: AtomicU64,
+    /// Rows read with their bodies; more than were evaluated where some had to be read again.
+    pub bodies_read: AtomicU64,
     /// Keys of rows read to tell new rows of a mixed part from known ones.
     pub keys_read: AtomicU64,
     /// Rows of the service's own logs.
@@ -82,6 +84,7 @@ impl Counters {
             reloads: AtomicU64::new(0),
             lag_ms: AtomicU64::new(0),
             read_bytes: AtomicU64::new(0),
+            bodies_read: AtomicU64::new(0),
             keys_read: AtomicU64::new(0),
             rows_own: AtomicU64::new(0),
             alerts_evicted: AtomicU64::new(0),
@@ -193,6 +196,8 @@ pub enum Event<'a> {
     StoreBack,
     /// The limit of open alerts was reached; so many were closed early.
     AlertsEvicted { alerts: u64 },
+    /// Alerts wait for a target that is not configured any more.
+    OrphanQueue { target: &'a str, alerts: u64 },
     /// The queue of a target is full while others are not: what is too much was given up.
     QueueOverflowed { target: &'a str, alerts: u64 },
     /// So many detections were counted in an alert for many entities.
@@ -338,6 +343,11 @@ impl Event<'_> {
                     );
                 }
             }
+            Event::OrphanQueue { target, alerts } => tracing::warn!(
+                alerts,
+                "alerts wait for `{target}`, which is not a target any more: configure it again, or \
+                 `otel-log-ai alerts drop --waiting --all --target {target}`"
+            ),
             Event::QueueOverflowed { target, alerts } => {
                 METRICS.dead(target, "queue_full", *alerts);
                 tracing::error!(

@@ -425,7 +425,17 @@ fn alerts_are_listed_retried_and_dropped_beside_the_service() {
     let output = site.command(&["alerts", "retry", "abcdef99"]).output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(stderr(&output).contains("there is no dead letter"), "{}", stderr(&output));
+    // A target that is taken out of the configuration leaves its queue behind, and that is told.
+    assert_eq!(service.stop(), Some(0));
+    let with_keep = std::fs::read_to_string(site.path("c.yaml")).unwrap();
+    let without: Vec<&str> = with_keep.lines().filter(|line| !line.starts_with("keep:")).collect();
+    std::fs::write(site.path("c.yaml"), without.join("\n")).unwrap();
+    let service = site.start();
+    site.wait("the word on it", |site| site.log().contains("alerts wait for `keep`, which is not a target"));
+    assert_eq!(service.stop(), Some(0));
+    std::fs::write(site.path("c.yaml"), with_keep).unwrap();
     site.keep.restart().unwrap();
+    let service = site.start();
     site.wait("what is left", |site| site.alerts().len() == 2);
     assert_eq!(service.stop(), Some(0));
 }

@@ -95,6 +95,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         }
         Ok(config) => {
             findings.ok("config", format!("{} is valid", path.display()));
+            check_secrets(&config, path, &mut findings);
             check_rules(&config, &mut findings);
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -131,6 +132,29 @@ fn print(report: &Report, output: Output) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Secrets belong into the environment or files of their own; if they stand in the configuration,
+/// nobody else should be able to read it.
+fn check_secrets(config: &Config, path: &Path, findings: &mut Findings) {
+    if config.literal_secrets.is_empty() {
+        return;
+    }
+    let keys = config.literal_secrets.join(", ");
+    #[cfg(unix)]
+    let others_read = {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o044 != 0)
+    };
+    #[cfg(not(unix))]
+    let others_read = false;
+    let readable = if others_read { ", which other users can read" } else { "" };
+    findings.add(
+        Status::Warn,
+        "config",
+        format!("secrets stand in {}{readable}: {keys}", path.display()),
+        Some("use `${env:NAME}` or `${file:PATH}`".into()),
+    );
 }
 
 fn check_rules(config: &Config, findings: &mut Findings) {

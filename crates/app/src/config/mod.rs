@@ -50,6 +50,9 @@ pub struct Config {
     /// SQLite file with cursor, open alerts and outbox.
     pub state_path: PathBuf,
     pub log: Log,
+    /// Keys of secrets that stand in the file itself and not in the environment or a file of their
+    /// own.
+    pub literal_secrets: Vec<String>,
 }
 
 /// Where the logs are, and how gently to read them.
@@ -166,10 +169,16 @@ impl Config {
         let root = yaml::parse(text).map_err(|(line, message)| {
             vec![Problem { path: path.into(), line, subject: String::new(), message, hint: None }]
         })?;
-        let source = Source { path, env, problems: Default::default(), asked: Default::default() };
+        let source = Source {
+            path,
+            env,
+            problems: Default::default(),
+            asked: Default::default(),
+            literal_secrets: Default::default(),
+        };
         let top = Section::root(&source, &root);
         let targets = delivery::targets(&top, base);
-        let config = Config {
+        let mut config = Config {
             clickhouse: clickhouse(top.section("clickhouse"), base),
             rules: Rules {
                 mapping: top.list("mapping", vec![], |text| Ok(beside(base, text))),
@@ -184,7 +193,9 @@ impl Config {
             signoz_url: signoz(top.section("signoz")),
             state_path: state(top.section("state"), base),
             log: log(top.section("log")),
+            literal_secrets: vec![],
         };
+        config.literal_secrets = source.literal_secrets.take();
         top.finish();
         let mut problems = source.problems.into_inner();
         problems.sort_by_key(|problem| problem.line);

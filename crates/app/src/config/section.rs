@@ -19,6 +19,8 @@ pub struct Source<'a> {
     pub problems: RefCell<Vec<Problem>>,
     /// Every key that was asked for, dotted; the documentation is tested against it.
     pub asked: RefCell<Vec<String>>,
+    /// Secrets that stand in the file itself, dotted.
+    pub literal_secrets: RefCell<Vec<String>>,
 }
 
 impl Source<'_> {
@@ -164,13 +166,26 @@ impl<'a> Section<'a> {
     pub fn secret(&self, key: &str) -> Secret {
         match self.scalar(key) {
             None => Secret::default(),
-            Some((_, text, true)) => Secret::new(text),
+            Some((_, text, true)) => {
+                if !text.is_empty() && !self.is_reference(key) {
+                    self.source.literal_secrets.borrow_mut().push(self.path(key));
+                }
+                Secret::new(text)
+            }
             Some((line, ..)) => {
                 let hint = Some("put it in quotes, or use `${env:NAME}`".to_string());
                 self.source.problem(line, &self.path(key), "is a number or boolean to YAML", hint);
                 Secret::default()
             }
         }
+    }
+
+    /// Whether the value of a key is taken from the environment or a file.
+    fn is_reference(&self, key: &str) -> bool {
+        let entry = self.entries.iter().find(|(k, ..)| k == key);
+        entry.is_some_and(
+            |(_, _, node)| matches!(&node.value, Tree::Scalar { text, .. } if text.contains("${")),
+        )
     }
 
     /// A list of values that `parse` understands; a single value counts as a list of one.

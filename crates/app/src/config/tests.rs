@@ -126,6 +126,9 @@ fn secrets_do_not_print() {
     let shown = format!("{config:?}");
     assert!(!shown.contains("hunter2") && !shown.contains("k-123"));
     assert_eq!(config.clickhouse.password.reveal(), "hunter2");
+    assert!(config.literal_secrets.is_empty());
+    let text = LEAST.replace("'http://keep:8080'", "'http://keep:8080', api_key: in-the-file");
+    assert_eq!(parse(&text).unwrap().0.literal_secrets, ["keep.api_key"]);
 }
 
 #[test]

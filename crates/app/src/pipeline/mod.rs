@@ -75,6 +75,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let saved = store.load().map_err(anyhow::Error::from)?;
     let store: SharedStore = Arc::new(Mutex::new(store));
     let outboxes = Outboxes::new(&config, &store)?;
+    outboxes.tell_orphans(&store)?;
     serve_port(&config, &store).await;
     let mut pipeline = Pipeline {
         detector: Arc::clone(&detector),

@@ -1,8 +1,9 @@
 //! The targets as the loop sees them: what each wants, and a task that delivers to each.
 
 use crate::config::Config;
+use crate::events::Event;
 use crate::outbox::{Counts, Outbox};
-use crate::store::SharedStore;
+use crate::store::{Depth, SharedStore, lock};
 use crate::telemetry::vitals::VITALS;
 use otel_log_ai_core::rule::Level;
 use std::sync::Arc;
@@ -59,6 +60,16 @@ impl Outboxes {
             outboxes.push((outbox, outlet));
         }
         Ok(Outboxes { outboxes, drain: drain + DRAIN_GRACE })
+    }
+
+    /// Tells of alerts that wait for targets which are not configured any more.
+    pub fn tell_orphans(&self, store: &SharedStore) -> anyhow::Result<()> {
+        for Depth { target, queued, .. } in lock(store).depths()? {
+            if queued > 0 && !self.outboxes.iter().any(|(_, outlet)| outlet.name == target) {
+                Event::OrphanQueue { target: &target, alerts: queued }.emit();
+            }
+        }
+        Ok(())
     }
 
     /// What the loop needs to know of them.

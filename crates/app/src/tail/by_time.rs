@@ -137,6 +137,7 @@ impl ByTime {
         let bytes = self.client.bytes(&sql, BATCH_BYTES_MAX).await?;
         add(&COUNTERS.read_bytes, bytes.len() as u64);
         let mut rows = Rows::decode(bytes)?;
+        add(&COUNTERS.bodies_read, rows.len() as u64);
         let mut left: HashMap<u64, usize> = HashMap::new();
         for (_, key) in wanted {
             *left.entry(*key).or_default() += 1;

@@ -352,7 +352,9 @@ impl Parts {
     async fn rows(&self, sql: &str) -> Result<Rows, Fault> {
         let bytes = self.client.bytes(sql, BATCH_BYTES_MAX).await?;
         add(&COUNTERS.read_bytes, bytes.len() as u64);
-        Rows::decode(bytes)
+        let rows = Rows::decode(bytes)?;
+        add(&COUNTERS.bodies_read, rows.len() as u64);
+        Ok(rows)
     }
 
     /// Tells how many rows of which partition are listed and not read; of a mixed part, all of its

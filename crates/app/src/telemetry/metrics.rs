@@ -255,6 +255,7 @@ type Named = (&'static str, &'static str, fn(&Counters) -> &AtomicU64);
 const COUNTS: &[Named] = &[
     ("rows", "Log rows evaluated", |c| &c.rows),
     ("read_bytes", "Log rows read, bytes on the wire before compression", |c| &c.read_bytes),
+    ("bodies_read", "Rows read with their bodies", |c| &c.bodies_read),
     ("keys_read", "Keys of rows read to tell new rows from known ones", |c| &c.keys_read),
     ("batches", "Batches evaluated", |c| &c.batches),
     ("row_faults", "Rows whose body or attributes were not what they seemed", |c| &c.faults),
