@@ -196,6 +196,8 @@ pub enum Event<'a> {
     StoreBack,
     /// The limit of open alerts was reached; so many were closed early.
     AlertsEvicted { alerts: u64 },
+    /// The machine's clock was set back while we ran.
+    ClockSetBack { by: Duration },
     /// Alerts wait for a target that is not configured any more.
     OrphanQueue { target: &'a str, alerts: u64 },
     /// The queue of a target is full while others are not: what is too much was given up.
@@ -343,6 +345,10 @@ impl Event<'_> {
                     );
                 }
             }
+            Event::ClockSetBack { by } => tracing::warn!(
+                by_s = by.as_secs(),
+                "the machine's clock was set back: until a restart, the times of sending in alerts are ahead of it"
+            ),
             Event::OrphanQueue { target, alerts } => tracing::warn!(
                 alerts,
                 "alerts wait for `{target}`, which is not a target any more: configure it again, or \

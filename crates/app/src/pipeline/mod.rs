@@ -7,6 +7,7 @@
 //! One batch is settled before the next one is taken, so memory is bounded by two batches: the one
 //! in work and the one the source holds ready. When the store cannot be written, reading waits.
 
+mod clock;
 mod evaluate;
 mod outlets;
 mod reload;
@@ -26,6 +27,7 @@ use crate::telemetry::otlp::Span;
 use crate::telemetry::vitals::VITALS;
 use anyhow::Context;
 use arc_swap::ArcSwap;
+use clock::{not_ahead, now_ms};
 use otel_log_ai_core::alert::{Detection, Grouping, Notification};
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::otel::{Assembler, AssemblerSettings};
@@ -36,7 +38,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Environment variable that names the statistics file.
@@ -77,9 +79,10 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let outboxes = Outboxes::new(&config, &store)?;
     outboxes.tell_orphans(&store)?;
     serve_port(&config, &store).await;
+    let open = saved.open.into_iter().map(|alert| not_ahead(alert, now_ms())).collect();
     let mut pipeline = Pipeline {
         detector: Arc::clone(&detector),
-        grouping: Grouping::restore(config.grouping_settings(), saved.open),
+        grouping: Grouping::restore(config.grouping_settings(), open),
         assembler: Assembler::restore(AssemblerSettings::default(), saved.audit, now_ms()),
         audit_early: 0,
         payload: config.payload_settings(),
@@ -419,12 +422,6 @@ struct Done {
     newest_ns: u64,
     /// The trace of the batch.
     span: Option<Span>,
-}
-
-/// The clock, milliseconds since the epoch.
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
 }
 
 async fn sleep_until_ms(due_ms: Option<i64>) {

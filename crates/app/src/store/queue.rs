@@ -54,6 +54,10 @@ pub struct Depth {
     pub dead: u64,
 }
 
+/// No wait of one alert is longer, milliseconds. A time further ahead is of a clock that was set back
+/// since, and holds up nothing.
+pub(super) const WAIT_MS_MAX: i64 = 600_000;
+
 pub(super) const COLUMNS: &str =
     "seq, target, id, group_id, fingerprint, resolved, queued_at_ms, payload, attempts, alone, altered";
 
@@ -153,19 +157,20 @@ impl Store {
     pub fn outbox_ready(&self, target: &str, now_ms: i64, limit: usize) -> Result<Vec<Queued>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM outbox AS this
-             WHERE target = ?3 AND next_at_ms <= ?1
+             WHERE target = ?3 AND next_at_ms NOT BETWEEN ?1 + 1 AND ?4
                AND NOT EXISTS (SELECT 1 FROM paced
                                WHERE paced.target = ?3 AND paced.fingerprint = this.fingerprint
-                                 AND paced.until_ms > ?1)
+                                 AND paced.until_ms BETWEEN ?1 + 1 AND ?4)
                AND NOT EXISTS (SELECT 1 FROM outbox AS earlier
                                WHERE earlier.target = ?3 AND earlier.fingerprint = this.fingerprint
-                                 AND earlier.seq < this.seq AND earlier.next_at_ms > ?1)
+                                 AND earlier.seq < this.seq AND earlier.next_at_ms BETWEEN ?1 + 1 AND ?4)
              ORDER BY seq LIMIT ?2"
         );
         self.explain(|connection| {
             let mut statement = connection.prepare_cached(&sql)?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            statement.query_map(params![now_ms, limit, target], Queued::read)?.collect()
+            let ahead_ms = now_ms.saturating_add(WAIT_MS_MAX);
+            statement.query_map(params![now_ms, limit, target, ahead_ms], Queued::read)?.collect()
         })
     }
 

@@ -7,12 +7,15 @@
 //! The table `taken` has, for every target, when the newest word that it took on a fingerprint was
 //! made: nothing older may be sent after it.
 
-use super::queue::Queued;
+use super::queue::{Queued, WAIT_MS_MAX};
 use super::{Store, StoreError, add_total, letters};
 use rusqlite::{Row, Transaction, params};
 
 /// Most fingerprints remembered as taken for one target; the oldest are forgotten.
 const TAKEN_MAX: i64 = 50_000;
+
+/// Stands for the time to look for an alert that is on its way again.
+const NOT_YET_MS: i64 = i64::MAX;
 
 /// An alert that a target took and that was not seen there yet.
 #[derive(Debug, Clone, PartialEq)]
@@ -95,11 +98,14 @@ impl Store {
     /// What is to be looked for at `target` now, at most `limit`.
     pub fn sent_due(&self, target: &str, now_ms: i64, limit: usize) -> Result<Vec<Sent>, StoreError> {
         let sql = "SELECT target, id, group_id, fingerprint, resolved, queued_at_ms, payload, misses, resends
-                   FROM sent WHERE target = ?1 AND check_at_ms <= ?2 ORDER BY check_at_ms LIMIT ?3";
+                   FROM sent WHERE target = ?1 AND check_at_ms NOT BETWEEN ?2 + 1 AND ?4 AND check_at_ms < ?5
+                   ORDER BY check_at_ms LIMIT ?3";
         self.explain(|connection| {
             let mut statement = connection.prepare_cached(sql)?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            statement.query_map(params![target, now_ms, limit], Sent::read)?.collect()
+            let ahead_ms = now_ms.saturating_add(WAIT_MS_MAX);
+            let place = params![target, now_ms, limit, ahead_ms, NOT_YET_MS];
+            statement.query_map(place, Sent::read)?.collect()
         })
     }
 
@@ -183,7 +189,7 @@ fn requeue(transaction: &Transaction<'_>, sent: &Sent, now_ms: i64) -> rusqlite:
     // It stays noted for the number of times it was sent, and is not looked for before it was taken.
     let sql = "UPDATE sent SET resends = resends + 1, check_at_ms = ?4
                WHERE target = ?1 AND fingerprint = ?2 AND id = ?3";
-    let row = params![alert.target, alert.fingerprint, alert.id, i64::MAX];
+    let row = params![alert.target, alert.fingerprint, alert.id, NOT_YET_MS];
     transaction.prepare_cached(sql)?.execute(row)?;
     Ok(true)
 }

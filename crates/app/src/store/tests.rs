@@ -488,3 +488,23 @@ fn what_was_taken_is_looked_for_and_sent_again_with_the_same_bytes() {
     store.sent_dead(&due, 402, "never there").unwrap();
     assert_eq!(store.dead_letters(1).unwrap()[0].reason, "never there");
 }
+
+#[test]
+fn a_clock_that_is_set_back_holds_up_nothing() {
+    const DAY_MS: i64 = 86_400_000;
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(directory.path())).unwrap();
+    let mut grouping = grouping();
+    grouping.observe(&detection("a", 1), 0);
+    grouping.observe(&detection("b", 2), 0);
+    store.commit(&turn(&mut grouping, 0)).unwrap();
+    let batch = store.outbox_ready("keep", DAY_MS, 10).unwrap();
+    store.outbox_begin(&batch, DAY_MS, DAY_MS + 5_000).unwrap();
+    store.outbox_isolate(&batch[0], DAY_MS + 60_000).unwrap();
+    assert!(store.outbox_ready("keep", DAY_MS + 1, 10).unwrap().is_empty());
+    // The clock goes back by a day: nobody waits for tomorrow.
+    assert_eq!(store.outbox_ready("keep", 1, 10).unwrap().len(), 2);
+    store.outbox_accepted(&batch, DAY_MS + 5_000, Some(DAY_MS + 60_000)).unwrap();
+    assert!(store.sent_due("keep", DAY_MS + 1, 10).unwrap().is_empty());
+    assert_eq!(store.sent_due("keep", 1, 10).unwrap().len(), 2);
+}
