@@ -3,6 +3,7 @@
 use super::review::Reviews;
 use crate::events::Event;
 use crate::tail::Batch;
+use crate::telemetry::otlp;
 use otel_log_ai_core::alert::Detection;
 use otel_log_ai_core::detect::{Detector, Scratch};
 use otel_log_ai_core::otel::{Assembler, AuditEvent, AuditRecord};
@@ -21,6 +22,8 @@ pub struct Found {
     pub faults: u64,
     /// Rows that no class of the taxonomy wanted.
     pub unrecognised: u64,
+    /// Rows of our own log, which are not evaluated.
+    pub own: u64,
     /// Audit records, in the order of rows.
     audit: Vec<AuditRecord>,
 }
@@ -90,6 +93,7 @@ fn evaluate_rows(
         found.detections.extend(part.detections);
         found.faults += part.faults;
         found.unrecognised += part.unrecognised;
+        found.own += part.own;
         found.audit.extend(part.audit);
     }
     found
@@ -105,6 +109,10 @@ fn evaluate_range(
     let mut found = Found::default();
     for index in range {
         let record = batch.record(index);
+        if otlp::is_own(&record) {
+            found.own += 1;
+            continue;
+        }
         let before = found.detections.len();
         // The engine does not panic on input; if it does all the same, one row is lost and told,
         // not the batch again and again.
