@@ -15,6 +15,7 @@ use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt::Write;
+use std::sync::{Arc, OnceLock};
 
 /// One computation. Where a source field is missing, nothing is added.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -159,20 +160,31 @@ pub(super) struct FromInto {
     pub into: String,
 }
 
-/// A regular expression that was checked when the file was read.
+/// A regular expression, checked when the file was read and compiled when first run: a compiled one
+/// may take a megabyte, and most installations have no logs for most of them.
 #[derive(Debug, Clone)]
-pub(super) struct Pattern(Regex);
+pub(super) struct Pattern {
+    text: String,
+    compiled: Arc<OnceLock<Option<Regex>>>,
+}
+
+impl Pattern {
+    fn regex(&self) -> Option<&Regex> {
+        self.compiled.get_or_init(|| Regex::new(&self.text).ok()).as_ref()
+    }
+}
 
 impl PartialEq for Pattern {
     fn eq(&self, other: &Pattern) -> bool {
-        self.0.as_str() == other.0.as_str()
+        self.text == other.text
     }
 }
 
 impl<'de> Deserialize<'de> for Pattern {
     fn deserialize<D: serde::Deserializer<'de>>(yaml: D) -> Result<Pattern, D::Error> {
         let text = String::deserialize(yaml)?;
-        Regex::new(&text).map(Pattern).map_err(serde::de::Error::custom)
+        Regex::new(&text).map_err(serde::de::Error::custom)?;
+        Ok(Pattern { text, compiled: Arc::default() })
     }
 }
 
@@ -220,7 +232,11 @@ pub(super) fn apply<'a>(
                 }
             }
             Derive::Peer { address, user } => peer(address, user, event),
-            Derive::Capture { from, pattern } => capture(from.as_deref(), &pattern.0, event, arena),
+            Derive::Capture { from, pattern } => {
+                if let Some(pattern) = pattern.regex() {
+                    capture(from.as_deref(), pattern, event, arena);
+                }
+            }
         }
     }
 }

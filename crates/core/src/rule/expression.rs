@@ -1,48 +1,54 @@
-//! Regular expressions of rules, compiled once when the rule is read.
+//! Regular expressions of rules, checked when the rule is read and compiled when first run.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// Upper bound of a compiled regular expression, bytes; a rule beyond it is rejected. Classes such as
 /// `\w` are large in Unicode: SigmaHQ has `\w{1,64}`.
 const REGEX_BYTES_MAX: usize = 10 << 20;
 
-/// A regular expression that runs in linear time. Clones share what was compiled.
+/// A regular expression that runs in linear time. Clones share what was compiled. Most are never run,
+/// for want of a literal that they need, and a compiled one takes up to megabytes.
 #[derive(Clone)]
 pub struct Expression {
     /// The expression, in the syntax of the `regex` crate.
     pub pattern: String,
     /// `i`, `m`, `s` as far as they are set.
     pub flags: String,
-    compiled: Arc<regex::Regex>,
+    compiled: Arc<OnceLock<Option<regex::Regex>>>,
 }
 
 impl Expression {
     /// Compiles. The error says what the `regex` crate rejects.
     pub fn new(pattern: String, flags: String) -> Result<Expression, String> {
-        let compiled = regex::RegexBuilder::new(&pattern)
-            .case_insensitive(flags.contains('i'))
-            .multi_line(flags.contains('m'))
-            .dot_matches_new_line(flags.contains('s'))
-            .size_limit(REGEX_BYTES_MAX)
-            .build()
-            .map_err(|error| match error {
-                regex::Error::CompiledTooBig(_) => {
-                    format!("the regular expression '{pattern}' is too large when compiled")
-                }
-                error => {
-                    let reason = error.to_string();
-                    let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
-                    format!("the regular expression '{pattern}' cannot be used: {reason}")
-                }
-            })?;
-        Ok(Expression { pattern, flags, compiled: Arc::new(compiled) })
+        let checked = compile(&pattern, &flags);
+        checked.map_err(|error| match error {
+            regex::Error::CompiledTooBig(_) => {
+                format!("the regular expression '{pattern}' is too large when compiled")
+            }
+            error => {
+                let reason = error.to_string();
+                let reason = reason.lines().last().unwrap_or_default().trim_start_matches("error: ");
+                format!("the regular expression '{pattern}' cannot be used: {reason}")
+            }
+        })?;
+        Ok(Expression { pattern, flags, compiled: Arc::default() })
     }
 
     /// Whether it is found anywhere in `text`.
     pub fn is_match(&self, text: &str) -> bool {
-        self.compiled.is_match(text)
+        let compiled = self.compiled.get_or_init(|| compile(&self.pattern, &self.flags).ok());
+        compiled.as_ref().is_some_and(|compiled| compiled.is_match(text))
     }
+}
+
+fn compile(pattern: &str, flags: &str) -> Result<regex::Regex, regex::Error> {
+    regex::RegexBuilder::new(pattern)
+        .case_insensitive(flags.contains('i'))
+        .multi_line(flags.contains('m'))
+        .dot_matches_new_line(flags.contains('s'))
+        .size_limit(REGEX_BYTES_MAX)
+        .build()
 }
 
 impl PartialEq for Expression {
