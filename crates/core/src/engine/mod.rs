@@ -26,8 +26,8 @@ pub use options::Options;
 use program::Program;
 pub use run::{Hit, Scratch};
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 pub use watch::Watch;
 
 /// How many engines were made; a scratch knows by it that what it remembers is of another.
@@ -38,8 +38,10 @@ static ENGINES: AtomicU64 = AtomicU64::new(1);
 pub struct Engine {
     rules: Vec<Rule>,
     classes: Vec<Class>,
-    /// Each for all classes to which the same rules apply with the same names.
-    programs: Vec<Program>,
+    options: Options,
+    /// Each for all classes to which the same rules apply with the same names, of which it knows the
+    /// first; compiled when the first event asks for it, since no installation has logs of all classes.
+    programs: Vec<(usize, OnceLock<Program>)>,
     /// Class → program.
     program_of: Vec<usize>,
     /// Tells this engine from every other of the process.
@@ -55,14 +57,22 @@ impl Engine {
     /// [`Engine::compile`] with some optimisations left out.
     pub fn compile_with(rules: Vec<Rule>, classes: &[Class], options: Options) -> Engine {
         let (program_of, firsts) = alike(&rules, classes);
-        let programs = parallel::each(&firsts, |class| compile::compile(plan(&rules, class), options));
         Engine {
             rules,
             classes: classes.to_vec(),
-            programs,
+            options,
+            programs: firsts.into_iter().map(|class| (class, OnceLock::new())).collect(),
             program_of,
             number: ENGINES.fetch_add(1, Ordering::Relaxed),
         }
+    }
+
+    /// Compiles what no event has asked for yet, on all processors.
+    pub fn prepare(&self) {
+        let numbers: Vec<usize> = (0..self.programs.len()).collect();
+        parallel::each(&numbers, |number| {
+            self.compiled(*number);
+        });
     }
 
     /// The rules, in the order given.
@@ -77,7 +87,8 @@ impl Engine {
 
     /// How many rules can match an event of each class.
     pub fn rules_by_class(&self) -> impl Iterator<Item = (&Class, usize)> {
-        let rules = |program: &usize| self.programs[*program].plan.rules.len();
+        self.prepare();
+        let rules = |program: &usize| self.compiled(*program).plan.rules.len();
         self.classes.iter().zip(self.program_of.iter().map(rules))
     }
 
@@ -111,20 +122,25 @@ impl Engine {
     /// Number of the event's class, and the program for it.
     fn program(&self, event: &Event<'_>) -> Option<(usize, &Program)> {
         let class = usize::from(event.class?.0);
-        self.program_of.get(class).map(|program| (class, &self.programs[*program]))
+        self.program_of.get(class).map(|program| (class, self.compiled(*program)))
+    }
+
+    fn compiled(&self, program: usize) -> &Program {
+        let (class, compiled) = &self.programs[program];
+        compiled.get_or_init(|| compile::compile(plan(&self.rules, &self.classes[*class]), self.options))
     }
 }
 
 /// For each class the number of its program, and the first class of each program.
-fn alike<'c>(rules: &[Rule], classes: &'c [Class]) -> (Vec<usize>, Vec<&'c Class>) {
+fn alike(rules: &[Rule], classes: &[Class]) -> (Vec<usize>, Vec<usize>) {
     let mut known: HashMap<Vec<(usize, usize)>, usize> = HashMap::new();
     let mut firsts = vec![];
-    let of = classes.iter().map(|class| {
+    let of = classes.iter().enumerate().map(|(number, class)| {
         // Equal names are kept once, so their address tells them.
         let names = |view: usize| Arc::as_ptr(&class.views[view].fields) as usize;
         let key = applying(rules, class).into_iter().map(|(rule, view)| (rule, names(view))).collect();
         *known.entry(key).or_insert_with(|| {
-            firsts.push(class);
+            firsts.push(number);
             firsts.len() - 1
         })
     });
