@@ -8,6 +8,7 @@ mod peer;
 mod report;
 mod rows;
 mod start;
+mod tenfold;
 
 use anyhow::Result;
 use clap::Parser;
@@ -42,6 +43,7 @@ fn main() -> Result<()> {
     let others = inputs::sources(&arguments.corpora, arguments.events)?;
     decode::measure(&detector, &sets, &others, &mut report);
     matching::measure(&detector, &sets, &mut report)?;
+    tenfold::measure(&detector, &sets, &mut report);
     rows::measure(&detector, &sets, &mut report)?;
     if !arguments.alone {
         peer::measure(&detector, &paths, &sets, &mut report)?;
