@@ -104,7 +104,7 @@ fn explain_rows(
                 tell(args.output, line, explanation, out)?;
             }
             taxonomy.recognise(record, &mut |event| {
-                for part in AuditRecord::all(&event, record, &[]) {
+                for part in AuditRecord::all(event, record, &[]) {
                     assembler.add(part, 0);
                 }
             });

@@ -126,8 +126,11 @@ fn skip_entries<'a>(
     Ok(())
 }
 
+/// A map of texts, as a record has it.
+type Texts<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
+
 /// Reads a map of texts.
-fn texts<'a>(reader: &mut Reader<'a>) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, Fault> {
+fn texts<'a>(reader: &mut Reader<'a>) -> Result<Texts<'a>, Fault> {
     let count = reader.length()?;
     let mut entries = Vec::with_capacity(count.min(ENTRIES_EXPECTED_MAX));
     for _ in 0..count {

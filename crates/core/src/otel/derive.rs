@@ -257,7 +257,7 @@ fn decimal<'a>(step: &'a FromInto, event: &mut Event<'a>, arena: &'a Arena) {
         let mut text = ArenaString::new_in(arena);
         // Writing to memory cannot fail.
         let _ = write!(text, "{number}");
-        event.push(step.into.as_str(), &*text.into_bump_str());
+        event.push(step.into.as_str(), text.into_bump_str());
     }
 }
 
@@ -303,7 +303,7 @@ fn hashes<'a>(step: &'a FromInto, event: &mut Event<'a>, arena: &'a Arena) {
             let from = field.len();
             field.push_str(name);
             field[from..].make_ascii_lowercase();
-            event.push(&*field.into_bump_str(), value);
+            event.push(field.into_bump_str(), value);
         }
     }
 }

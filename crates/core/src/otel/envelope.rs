@@ -5,7 +5,7 @@
 //! Only takes the documents out; what each of them is, is decided as if it had come alone. A body
 //! that is nothing but a list of documents is the business of [`super::split`].
 
-use super::json::{Flat, Text};
+use super::json::{Flat, Roots, Text};
 use super::split::DOCUMENTS_MAX;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -40,8 +40,7 @@ pub(super) fn is_possible(flat: &Flat<'_>) -> bool {
         }
         prefix => matches!(prefix, "message" | "data" | "value" | "items"),
     };
-    let is_key = |key: &str| matches!(key, "detail-type" | "AuditData" | "CloudTrailEvent");
-    flat.prefixes.iter().any(holds) || flat.leaves.iter().any(|leaf| leaf.prefix == 0 && is_key(leaf.key))
+    flat.prefixes.iter().any(holds) || flat.roots.has(&[Roots::ENVELOPE])
 }
 
 /// The documents inside `body`; `None` where it is no envelope.

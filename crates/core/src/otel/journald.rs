@@ -1,7 +1,7 @@
 //! Entries of the systemd journal as the Collector's journald receiver writes them: a JSON object
 //! of the entry's fields, all of them text.
 
-use super::json::Flat;
+use super::json::{Flat, Roots};
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -18,10 +18,9 @@ pub(super) struct Entry<'a> {
 
 /// Takes the journal's parts out of a flattened document, if it is an entry.
 pub(super) fn decode<'a>(flat: &mut Flat<'a>) -> Option<Entry<'a>> {
-    let has = |key: &str| flat.root(key).is_some();
-    let has_message = has("MESSAGE") || !flat.message_bytes.is_empty();
+    let has_message = flat.roots.has(&[Roots::JOURNAL_MESSAGE]) || !flat.message_bytes.is_empty();
     let is_entry =
-        has("__CURSOR") || has("_BOOT_ID") || (has_message && (has("_HOSTNAME") || has("_TRANSPORT")));
+        flat.roots.has(&[Roots::JOURNAL]) || (has_message && flat.roots.has(&[Roots::JOURNAL_ORIGIN]));
     if !is_entry {
         return None;
     }

@@ -17,7 +17,9 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
+mod roots;
 mod scan;
+pub(super) use roots::Roots;
 
 /// Objects nested deeper than this stay JSON text.
 pub(super) const DEPTH_MAX: usize = 32;
@@ -40,6 +42,8 @@ pub(super) struct Flat<'a> {
     /// Dotted paths of the objects; the first is the root, `""`.
     pub prefixes: Vec<&'a str>,
     pub leaves: Vec<Leaf<'a>>,
+    /// Which known keys stand at the root with a scalar or a list of them.
+    pub roots: Roots,
     /// The journal's `MESSAGE` where it is a list of bytes, which is how journald writes a message
     /// that is not UTF-8. As leaves, a long one would use up [`LEAVES_MAX`].
     pub message_bytes: Vec<u8>,
@@ -50,13 +54,14 @@ pub(super) struct Flat<'a> {
 impl<'a> Flat<'a> {
     /// An empty one.
     pub fn new(arena: &'a Arena) -> Flat<'a> {
-        Flat { prefixes: vec![], leaves: vec![], message_bytes: vec![], arena }
+        Flat { prefixes: vec![], leaves: vec![], roots: Roots::default(), message_bytes: vec![], arena }
     }
 
     /// Empties it, for another document.
     pub fn clear(&mut self) {
         self.prefixes.clear();
         self.leaves.clear();
+        self.roots = Roots::default();
         self.message_bytes.clear();
     }
 
@@ -80,12 +85,13 @@ impl<'a> Flat<'a> {
     }
 
     fn read_fast(&mut self, parent: usize, key: Option<&'a str>, text: &'a str) -> bool {
-        let before = (self.leaves.len(), self.prefixes.len(), self.message_bytes.len());
+        let before = (self.leaves.len(), self.prefixes.len(), self.message_bytes.len(), self.roots);
         let is_read = scan::read(self, parent, key, text).is_some();
         if !is_read {
             self.leaves.truncate(before.0);
             self.prefixes.truncate(before.1);
             self.message_bytes.truncate(before.2);
+            self.roots = before.3;
         }
         is_read
     }
@@ -103,6 +109,13 @@ impl<'a> Flat<'a> {
         }
         let root = self.prefix(0, "");
         let (prefix, key) = self.split(root, path);
+        self.push(prefix, key, value);
+    }
+
+    fn push(&mut self, prefix: usize, key: &'a str, value: Value<'a>) {
+        if prefix == 0 {
+            self.roots.add(Roots::of(key));
+        }
         self.leaves.push(Leaf { prefix, key, value });
     }
 
@@ -144,7 +157,7 @@ impl<'a> Flat<'a> {
         if self.leaves.len() >= LEAVES_MAX {
             return None;
         }
-        self.leaves.push(Leaf { prefix, key: key.unwrap_or("value"), value });
+        self.push(prefix, key.unwrap_or("value"), value);
         Some(())
     }
 

@@ -77,16 +77,17 @@ fn address(line: &str) -> Option<String> {
     let mut best: Option<(i32, IpAddr)> = None;
     let mut at = 0;
     let mut seen = 0;
-    while let Some(found) = line[at..].find(|c: char| c.is_ascii_hexdigit() || c == ':') {
+    let bytes = line.as_bytes();
+    while let Some(found) = bytes[at..].iter().position(|b| b.is_ascii_hexdigit() || *b == b':') {
         // `UDP:192.0.2.1`
         let is_colon = line[at + found..].starts_with(':') && !line[at + found..].starts_with("::");
         let start = at + found + usize::from(is_colon);
-        let is_part = |c: char| c.is_ascii_hexdigit() || matches!(c, '.' | ':');
+        let is_part = |b: &&u8| b.is_ascii_hexdigit() || matches!(b, b'.' | b':');
         // Longer than any address: not read to its end again and again.
-        let length = line[start..].chars().take(ADDRESS_BYTES_MAX).take_while(|c| is_part(*c)).count();
+        let length = bytes[start..].iter().take(ADDRESS_BYTES_MAX).take_while(is_part).count();
         let end = start + length;
         at = end;
-        if !line[start..end].contains(['.', ':']) {
+        if !bytes[start..end].iter().any(|b| matches!(b, b'.' | b':')) {
             // A number or a part of a word.
             continue;
         }

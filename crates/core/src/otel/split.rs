@@ -4,7 +4,7 @@
 //!
 //! Only finds the documents; what each of them is, is decided as if it had come alone.
 
-use super::json::{Flat, Leaf, Text};
+use super::json::{Flat, Leaf, Roots, Text};
 use crate::value::Value;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
@@ -55,7 +55,8 @@ pub(super) fn is_possible(flat: &Flat<'_>) -> bool {
     let is_list = |prefix: &&str| matches!(*prefix, "Records" | "records" | "logEvents");
     let is_event_list =
         |leaf: &Leaf<'_>| leaf.prefix == 0 && leaf.key == "kind" && leaf.value == Value::from("EventList");
-    flat.prefixes.iter().any(is_list) || flat.leaves.iter().any(is_event_list)
+    flat.prefixes.iter().any(is_list)
+        || (flat.roots.has(&[Roots::KIND]) && flat.leaves.iter().any(is_event_list))
 }
 
 /// Root keys of lists.

@@ -101,7 +101,7 @@ pub struct Part {
 /// Holds each event of `record` against `rule`.
 pub fn explain(rule: &Rule, taxonomy: &Taxonomy, record: &LogRecord<'_>) -> Vec<Explanation> {
     let mut all = vec![];
-    taxonomy.recognise(record, &mut |event| all.push(event_explanation(rule, taxonomy, record, &event)));
+    taxonomy.recognise(record, &mut |event| all.push(event_explanation(rule, taxonomy, record, event)));
     all
 }
 

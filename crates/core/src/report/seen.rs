@@ -206,8 +206,8 @@ impl<'t> Observer<'t> {
         };
         let taxonomy = self.taxonomy;
         taxonomy.recognise(record, &mut |event| {
-            self.event(record, &event);
-            for part in AuditRecord::all(&event, record, &[]) {
+            self.event(record, event);
+            for part in AuditRecord::all(event, record, &[]) {
                 self.assembler.add(part, 0);
             }
         });

@@ -6,7 +6,7 @@
 //! documentation (docs/reference/logs.md): `ARGV` and `ARGV_STR`, numbers as numbers or text,
 //! `PARENT_INFO` of older and `PPID` of newer versions.
 
-use crate::otel::json::Flat;
+use crate::otel::json::{Flat, Roots};
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
@@ -19,7 +19,7 @@ pub(in crate::otel) const PARENT: &str = "PARENT_INFO";
 
 /// Whether [`records`] may find any in the document of this root.
 pub(in crate::otel) fn is_possible(flat: &Flat<'_>) -> bool {
-    flat.root("ID").is_some()
+    flat.roots.has(&[Roots::ENVELOPE])
 }
 
 /// The records of a document; `None` if it is none of LAUREL's.

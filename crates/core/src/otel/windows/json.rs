@@ -6,7 +6,7 @@
 
 use super::super::buffers::{join, keep};
 use super::super::event::Event;
-use super::super::json::{Flat, Leaf};
+use super::super::json::{Flat, Leaf, Roots};
 use super::{Draft, Identity, Part};
 use crate::value::Value;
 use std::borrow::Cow;
@@ -38,12 +38,13 @@ pub(in super::super) fn decode<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) -
     if !is_windows(flat) {
         return None;
     }
-    let Flat { prefixes, leaves, arena, .. } = flat;
+    let Flat { prefixes, leaves, roots, arena, .. } = flat;
     let roles: &[Role] = arena.alloc_slice_fill_iter(prefixes.iter().map(|prefix| role(prefix)));
     // Flattened without paths, `event_id.id` is just `id`.
     let is_id = |leaf: &Leaf<'_>| leaf.prefix == 0 && leaf.key == "id";
     let is_event_id = |leaf: &Leaf<'_>| part(roles[leaf.prefix], leaf.key) == Some(Part::EventId);
-    let is_id_event_id = leaves.iter().any(is_id) && !leaves.iter().any(is_event_id);
+    let is_id_event_id =
+        roots.has(&[Roots::ID]) && leaves.iter().any(is_id) && !leaves.iter().any(is_event_id);
     let has_list = prefixes.contains(&"event_data.data");
     event.fields.reserve(leaves.len() + FIELDS_MORE);
     let mut draft = Draft::new(event, arena);
@@ -74,35 +75,14 @@ const FIELDS_MORE: usize = 16;
 /// A channel and an event id make a Windows event. Nothing else does: other sources have `EventID`
 /// or `channel` alone.
 fn is_windows(flat: &Flat<'_>) -> bool {
-    // One look at each root key; a bit says which was there.
-    const COLLECTOR_CHANNEL: u16 = 1;
-    const CHANNEL: u16 = 1 << 1;
-    const SOURCE: u16 = 1 << 2;
-    const COLLECTOR_EVENT_ID: u16 = 1 << 3;
-    const EVENT_ID: u16 = 1 << 4;
-    const COLLECTOR_COMPUTER: u16 = 1 << 5;
-    const COMPUTER: u16 = 1 << 6;
-    const ID: u16 = 1 << 7;
-    let roots = flat.leaves.iter().filter(|leaf| leaf.prefix == 0);
-    let keys = roots.fold(0, |keys, leaf| {
-        keys | match leaf.key {
-            "channel" => COLLECTOR_CHANNEL,
-            "Channel" => CHANNEL,
-            "SourceName" | "ProviderName" | "Provider_Name" => SOURCE,
-            "event_id" => COLLECTOR_EVENT_ID,
-            "EventID" | "EventId" => EVENT_ID,
-            "computer" => COLLECTOR_COMPUTER,
-            "Hostname" | "Computer" | "ComputerName" => COMPUTER,
-            "id" | "record_id" => ID,
-            _ => 0,
-        }
-    });
-    let has = |any: u16| keys & any != 0;
-    let collector = has(COLLECTOR_CHANNEL)
-        && (has(COLLECTOR_EVENT_ID)
+    let has = |any: &[Roots]| flat.roots.has(any);
+    let collector = has(&[Roots::COLLECTOR_CHANNEL])
+        && (has(&[Roots::COLLECTOR_EVENT_ID])
             || flat.at("event_id", "id").is_some()
-            || (has(COLLECTOR_COMPUTER) && has(ID)));
-    let flat_form = has(CHANNEL | SOURCE) && has(EVENT_ID | COLLECTOR_EVENT_ID) && has(CHANNEL | COMPUTER);
+            || (has(&[Roots::COLLECTOR_COMPUTER]) && has(&[Roots::ID])));
+    let flat_form = has(&[Roots::CHANNEL, Roots::PROVIDER])
+        && has(&[Roots::EVENT_ID, Roots::COLLECTOR_EVENT_ID])
+        && has(&[Roots::CHANNEL, Roots::COMPUTER]);
     collector
         || flat_form
         || (flat.at("winlog", "channel").is_some() || flat.at("winlog", "event_id").is_some())

@@ -1,5 +1,6 @@
 //! Windows events from their XML: raw bodies, `log.record.original`, Sysmon for Linux.
 //!
+//! Plain XML, as Windows and agents write it, is read by [`plain`]; anything else by `quick_xml`.
 //! XML that is cut in the middle (syslog's size limit) gives what was complete, and a fault.
 
 use super::super::buffers::{Arena, keep};
@@ -9,6 +10,8 @@ use crate::value::Value;
 use quick_xml::Reader;
 use quick_xml::events::{BytesStart, Event};
 use std::borrow::Cow;
+
+mod plain;
 
 /// Elements nested deeper than this end the reading; real events have at most six levels.
 const DEPTH_MAX: usize = 32;
@@ -35,53 +38,13 @@ pub(in super::super) fn decode<'a>(
     event: &mut LogEvent<'a>,
     arena: &'a Arena,
 ) -> Option<Identity<'a>> {
-    let mut fault = None;
     let fields_before = event.fields.len();
-    let mut walk = Walk {
-        draft: Draft::new(event, arena),
-        source: text,
-        path: vec![],
-        name: Name::None,
-        text: Cow::Borrowed(""),
-        has_system: false,
-    };
-    let mut reader = Reader::from_str(text);
-    let config = reader.config_mut();
-    config.check_end_names = false;
-    config.allow_unmatched_ends = true;
-    config.allow_dangling_amp = true;
-    loop {
-        let at = reader.buffer_position();
-        match reader.read_event() {
-            Ok(Event::Start(start)) => walk.open(&start),
-            Ok(Event::Empty(start)) => {
-                walk.open(&start);
-                walk.close();
-            }
-            Ok(Event::End(_)) => walk.close(),
-            Ok(Event::Text(text)) => walk.append(text.into_inner()),
-            Ok(Event::CData(text)) => walk.append(text.into_inner()),
-            Ok(Event::GeneralRef(reference)) => {
-                let character = reference.resolve_char_ref().ok().flatten();
-                walk.append(entity(character, &reference.into_inner()));
-            }
-            Ok(Event::Eof) => {
-                fault = Some(format!("event XML is cut at byte {at}"));
-                break;
-            }
-            Ok(_) => {}
-            Err(error) => {
-                fault = Some(format!("broken event XML at byte {at}: {error}"));
-                break;
-            }
-        }
-        if walk.path.is_empty() && walk.has_system {
-            break;
-        }
-        if walk.path.len() > DEPTH_MAX || walk.draft.event.fields.len() > fields_before + FIELDS_MAX {
-            fault = Some(format!("event XML is too deep or too long at byte {at}"));
-            break;
-        }
+    let mut fault = None;
+    let mut walk = Walk::new(text, event, arena);
+    if walk.read_plain(fields_before + FIELDS_MAX).is_none() {
+        walk.draft.event.fields.truncate(fields_before);
+        walk = Walk::new(text, event, arena);
+        fault = walk.read_any(fields_before + FIELDS_MAX);
     }
     if !walk.has_system {
         walk.draft.event.fields.truncate(fields_before);
@@ -122,25 +85,93 @@ struct Walk<'e, 'a> {
     source: &'a str,
     /// Local names of the open elements.
     path: Vec<&'a str>,
+    /// Names and written values of the attributes of the element that was opened last.
+    attributes: Vec<(&'a str, &'a str)>,
     name: Name<'a>,
     text: Cow<'a, str>,
     has_system: bool,
 }
 
-impl<'a> Walk<'_, 'a> {
-    fn open(&mut self, start: &BytesStart<'a>) {
-        let name = within(self.source, start.local_name().into_inner()).unwrap_or("");
+impl<'e, 'a> Walk<'e, 'a> {
+    fn new(source: &'a str, event: &'e mut LogEvent<'a>, arena: &'a Arena) -> Walk<'e, 'a> {
+        Walk {
+            draft: Draft::new(event, arena),
+            source,
+            path: Vec::with_capacity(8),
+            attributes: Vec::with_capacity(4),
+            name: Name::None,
+            text: Cow::Borrowed(""),
+            has_system: false,
+        }
+    }
+
+    /// Reads any XML. What was wrong with it, if anything.
+    fn read_any(&mut self, fields_max: usize) -> Option<String> {
+        let mut reader = Reader::from_str(self.source);
+        let config = reader.config_mut();
+        config.check_end_names = false;
+        config.allow_unmatched_ends = true;
+        config.allow_dangling_amp = true;
+        loop {
+            let at = reader.buffer_position();
+            match reader.read_event() {
+                Ok(Event::Start(start)) => self.open_element(&start),
+                Ok(Event::Empty(start)) => {
+                    self.open_element(&start);
+                    self.close();
+                }
+                Ok(Event::End(_)) => self.close(),
+                Ok(Event::Text(text)) => self.append(text.into_inner()),
+                Ok(Event::CData(text)) => self.append(text.into_inner()),
+                Ok(Event::GeneralRef(reference)) => {
+                    let character = reference.resolve_char_ref().ok().flatten();
+                    self.append(entity(character, &reference.into_inner()));
+                }
+                Ok(Event::Eof) => return Some(format!("event XML is cut at byte {at}")),
+                Ok(_) => {}
+                Err(error) => return Some(format!("broken event XML at byte {at}: {error}")),
+            }
+            if self.is_end() {
+                return None;
+            }
+            if self.is_beyond(fields_max) {
+                return Some(format!("event XML is too deep or too long at byte {at}"));
+            }
+        }
+    }
+
+    /// Whether the event's element is closed.
+    fn is_end(&self) -> bool {
+        self.path.is_empty() && self.has_system
+    }
+
+    fn is_beyond(&self, fields_max: usize) -> bool {
+        self.path.len() > DEPTH_MAX || self.draft.event.fields.len() > fields_max
+    }
+
+    fn open_element(&mut self, start: &BytesStart<'a>) {
+        let (source, arena) = (self.source, self.draft.arena);
+        let written = |text: &str| within(source, text).unwrap_or_else(|| arena.alloc_str(text));
+        self.attributes.clear();
+        for attribute in start.attributes().with_checks(false).flatten() {
+            self.attributes.push((written(attribute.key.as_ref()), written(&attribute.value)));
+        }
+        self.open(within(source, start.local_name().into_inner()).unwrap_or(""));
+    }
+
+    /// Opens an element of this local name, whose attributes are known.
+    fn open(&mut self, name: &'a str) {
         let section = self.path.get(1).copied().unwrap_or("");
         let depth = self.path.len();
         let is_value = matches!(self.name, Name::None);
         match (section, depth) {
             ("System", 2) => {
                 self.name = Name::System(system_part(name));
-                self.attributes(name, start);
+                self.system_attributes(name);
             }
             ("EventData", 2) => {
                 let given = match name {
-                    "Data" => self.attribute(start, "Name").map(|name| keep(self.draft.arena, name)),
+                    "Data" => self.attribute("Name").map(|name| keep(self.draft.arena, name)),
                     name => Some(name),
                 };
                 self.name = given.map_or(Name::Anonymous, Name::Data);
@@ -149,7 +180,7 @@ impl<'a> Walk<'_, 'a> {
                 if depth == 3 && is_value {
                     self.name = Name::Data(name);
                 }
-                self.user_data_attributes(start);
+                self.user_data_attributes();
             }
             ("RenderingInfo", 2) if name == "Message" => self.name = Name::System(Part::RenderedMessage),
             ("RenderingInfo", 2) if name == "Level" => self.name = Name::System(Part::Level),
@@ -196,7 +227,7 @@ impl<'a> Walk<'_, 'a> {
     }
 
     /// The parts of the system section that stand in attributes.
-    fn attributes(&mut self, element: &str, start: &BytesStart<'a>) {
+    fn system_attributes(&mut self, element: &str) {
         let wanted: &[(&str, Part)] = match element {
             "Provider" => &[
                 ("Name", Part::Provider),
@@ -220,28 +251,29 @@ impl<'a> Walk<'_, 'a> {
             _ => return,
         };
         for (name, part) in wanted {
-            if let Some(value) = self.attribute(start, name) {
+            if let Some(value) = self.attribute(name) {
                 self.draft.system(*part, Value::Str(value));
             }
         }
     }
 
     /// Certificate events keep their data in attributes (`<Certificate subjectName='…'/>`).
-    fn user_data_attributes(&mut self, start: &BytesStart<'a>) {
-        for attribute in start.attributes().with_checks(false).flatten() {
-            if attribute.key.as_ref().starts_with("xmlns") {
-                continue;
+    fn user_data_attributes(&mut self) {
+        for (name, value) in &self.attributes {
+            if !name.starts_with("xmlns") {
+                self.draft.data(local(name), Value::Str(unescape(value)));
             }
-            let name = within(self.source, attribute.key.local_name().into_inner()).unwrap_or("");
-            let value = unescape(self.source, &attribute.value);
-            self.draft.data(name, Value::Str(value));
         }
     }
 
-    fn attribute(&self, start: &BytesStart<'a>, name: &str) -> Option<Cow<'a, str>> {
-        let found = start.attributes().with_checks(false).flatten().find(|a| a.key.as_ref() == name)?;
-        Some(unescape(self.source, &found.value))
+    fn attribute(&self, name: &str) -> Option<Cow<'a, str>> {
+        self.attributes.iter().find(|(key, _)| *key == name).map(|(_, value)| unescape(value))
     }
+}
+
+/// A name without its prefix.
+fn local(name: &str) -> &str {
+    name.split_once(':').map_or(name, |(_, local)| local)
 }
 
 fn system_part(element: &str) -> Part {
@@ -268,9 +300,9 @@ fn within<'a>(whole: &'a str, part: &str) -> Option<&'a str> {
 }
 
 /// An attribute's value with its entities decoded; one with a broken entity stays as it is.
-fn unescape<'a>(whole: &'a str, value: &str) -> Cow<'a, str> {
+fn unescape(value: &str) -> Cow<'_, str> {
     match quick_xml::escape::unescape(value) {
         Ok(Cow::Owned(text)) => Cow::Owned(text),
-        _ => within(whole, value).map_or_else(|| Cow::Owned(value.to_owned()), Cow::Borrowed),
+        _ => Cow::Borrowed(value),
     }
 }
