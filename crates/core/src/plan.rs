@@ -81,24 +81,31 @@ pub struct Leaf {
     pub field: usize,
 }
 
+/// The rules that apply to events of `class`, each with the number of the view that names its fields:
+/// several times if several views name them differently.
+pub fn applying(rules: &[Rule], class: &Class) -> Vec<(usize, usize)> {
+    let mut all = Vec::new();
+    for (index, rule) in rules.iter().enumerate().filter(|(_, rule)| rule.unmet.is_empty()) {
+        let first = all.len();
+        for (number, view) in class.views.iter().enumerate() {
+            let mut seen = all[first..].iter().map(|(_, other): &(usize, usize)| &class.views[*other].fields);
+            if view.takes(&rule.info.logsource) && !seen.any(|other| *other == view.fields) {
+                all.push((index, number));
+            }
+        }
+    }
+    all
+}
+
 /// Plans the rules that apply to `class`.
 pub fn plan(rules: &[Rule], class: &Class) -> Plan {
     let mut planner = Planner::default();
-    for (index, rule) in rules.iter().enumerate() {
-        if !rule.unmet.is_empty() {
-            continue;
-        }
-        let mut seen: Vec<&View> = Vec::new();
-        for view in &class.views {
-            let same_names = seen.iter().any(|other| other.fields == view.fields);
-            if same_names || !view.takes(&rule.info.logsource) {
-                continue;
-            }
-            seen.push(view);
-            let node = planner.node(&rule.condition, rule, view);
-            if node != Node::Const(false) {
-                planner.plan.rules.push(Planned { rule: index, node });
-            }
+    for (index, number) in applying(rules, class) {
+        let rule = &rules[index];
+        planner.view = number;
+        let node = planner.node(&rule.condition, rule, &class.views[number]);
+        if node != Node::Const(false) {
+            planner.plan.rules.push(Planned { rule: index, node });
         }
     }
     planner.plan
@@ -108,6 +115,10 @@ pub fn plan(rules: &[Rule], class: &Class) -> Plan {
 struct Planner {
     plan: Plan,
     fields: HashMap<String, usize>,
+    /// Number of the view at hand.
+    view: usize,
+    /// Which slot each field of a rule has in each view; none where the source cannot carry it.
+    known: HashMap<(usize, Option<String>), Option<usize>>,
     slots: HashMap<Slot, usize>,
     preds: HashMap<(usize, Key), usize>,
 }
@@ -164,6 +175,16 @@ impl Planner {
 
     /// `None` where the source cannot carry the field.
     fn slot(&mut self, field: Option<&str>, view: &View) -> Option<usize> {
+        let key = (self.view, field.map(str::to_owned));
+        if let Some(known) = self.known.get(&key) {
+            return *known;
+        }
+        let slot = self.new_slot(field, view);
+        self.known.insert(key, slot);
+        slot
+    }
+
+    fn new_slot(&mut self, field: Option<&str>, view: &View) -> Option<usize> {
         let slot = match field {
             None => Slot::Texts,
             Some(field) => {
@@ -288,6 +309,7 @@ fn at_least(n: usize, nodes: Vec<Node>) -> Node {
 mod tests {
     use super::*;
     use crate::rule::LogSource;
+    use std::sync::Arc;
 
     fn planned(detection: &str) -> Plan {
         let text = format!("title: t\nlogsource: {{product: x}}\ndetection:\n{detection}\n");
@@ -295,7 +317,7 @@ mod tests {
         assert_eq!(problems, []);
         let fields = [("Gone".to_owned(), vec![]), ("Image".to_owned(), vec!["NewProcessName".to_owned()])];
         let logsource = LogSource { product: Some("x".into()), ..Default::default() };
-        let view = View { logsource, fields: fields.into_iter().collect(), ..View::default() };
+        let view = View { logsource, fields: Arc::new(fields.into_iter().collect()), ..View::default() };
         plan(&rules, &Class { name: "x".into(), views: vec![view] })
     }
 

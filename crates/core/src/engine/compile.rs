@@ -4,6 +4,7 @@ use super::glob::Glob;
 use super::index::Builder;
 use super::literals;
 use super::options::Options;
+use super::prefilter::Prefilter;
 use super::program::{Ask, Lazy, Lists, NO, Op, Program, SlotProgram, YES};
 use crate::plan::{Node, Plan, Slot};
 use crate::rule::{Part, Pattern, Test};
@@ -100,17 +101,24 @@ enum Placed {
 impl<'p> Compiler<'p> {
     fn new(plan: &'p Plan, options: Options) -> Self {
         let mut program = Program::default();
+        let mut name_slots: Vec<Vec<u32>> = vec![];
         for (number, slot) in plan.slots.iter().enumerate() {
             match slot {
                 Slot::Texts => program.texts = Some(number as u32),
                 Slot::Fields(names) => {
                     for name in names {
-                        program.names.entry(name.as_str().into()).or_default().push(number as u32);
+                        let next = name_slots.len() as u32;
+                        let list = *program.names.entry(name.as_str().into()).or_insert(next);
+                        if list == next {
+                            name_slots.push(vec![]);
+                        }
+                        name_slots[list as usize].push(number as u32);
                     }
                 }
             }
             program.slots.push(SlotProgram::default());
         }
+        program.name_slots = Lists::new(&name_slots);
         Compiler {
             builders: plan.slots.iter().map(|_| Builder::default()).collect(),
             placed: vec![None; plan.preds.len()],
@@ -128,9 +136,10 @@ impl<'p> Compiler<'p> {
     fn finish(mut self, mut group_rules: Vec<Vec<u32>>) -> (Program, Vec<Option<Placed>>) {
         group_rules.resize(self.group_shares.len(), vec![]);
         for (slot, builder) in self.builders.into_iter().enumerate() {
-            let (index, globs) = builder.build();
-            self.program.slots[slot].index = index;
-            self.program.slots[slot].globs = globs;
+            if self.program.texts == Some(slot as u32) {
+                self.program.prefilter = Prefilter::new(&builder);
+            }
+            self.program.slots[slot].index = builder.build();
         }
         self.program.groups = self.group_shares.len();
         self.program.pred_groups = Lists::new(&self.pred_groups);
@@ -288,7 +297,8 @@ impl<'p> Compiler<'p> {
             Step::Lazy(lazy) => Ask::Lazy(*lazy),
             Step::AtLeast(n, steps) => {
                 let entries: Vec<u32> = steps.iter().map(|s| self.emit(s, YES, NO)).collect();
-                Ask::AtLeast(u32::try_from(*n).unwrap_or(u32::MAX), entries.into())
+                self.program.counts.push((u32::try_from(*n).unwrap_or(u32::MAX), entries.into()));
+                Ask::AtLeast(self.program.counts.len() as u32 - 1)
             }
         };
         self.program.code.push(Op { ask, yes, no });

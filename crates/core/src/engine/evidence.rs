@@ -76,12 +76,12 @@ impl Scratch {
         let slot = pred.slot as u32;
         match &pred.test {
             Test::Exists(wanted) => {
-                let holds = *wanted == self.values_of(slot).next().is_some();
+                let holds = *wanted == self.values_of(program, slot).next().is_some();
                 found.extend(holds.then(|| (leaf.field, String::new())));
                 return holds;
             }
             Test::Null => {
-                let holds = self.values_of(slot).all(|value| text(event, value.source).is_none());
+                let holds = self.values_of(program, slot).all(|value| value.is_null);
                 found.extend(holds.then(|| (leaf.field, String::new())));
                 return holds;
             }
@@ -92,10 +92,10 @@ impl Scratch {
             _ => None,
         };
         let lazy = program.lazy_of[leaf.pred].map(|lazy| &program.lazies[lazy as usize]);
-        let mut sources: Vec<u32> = (self.values_of(slot))
+        let mut sources: Vec<u32> = (self.values_of(program, slot))
             .filter(|value| match (&glob, lazy) {
                 (Some(glob), _) => self.glob_holds(event, glob, value),
-                (None, Some(lazy)) => self.compare_value(event, lazy, value),
+                (None, Some(lazy)) => self.compare_value(program, event, lazy, value),
                 (None, None) => false,
             })
             .map(|value| value.source)

@@ -8,30 +8,68 @@
 
 use super::glob::Glob;
 use super::grams::Grams;
+use super::table::{Filed, Table};
 use crate::rule::{Part, Pattern};
 use crate::value::fold;
-use foldhash::fast::FixedState;
-use std::collections::HashMap;
-
-type Map<K, V> = HashMap<K, V, FixedState>;
+use std::borrow::Cow;
+use std::collections::BTreeMap;
 
 /// Index of all text predicates of one slot.
 #[derive(Debug, Default)]
 pub struct Index {
-    exact: Map<Box<str>, Vec<Entry>>,
-    /// Bit *i* is set if a key of `exact` has *i* bytes; the last bit stands for all longer ones.
+    store: Store,
+    exact: Table,
+    /// Bit *i* is set if a whole value of *i* bytes is filed; the last bit stands for all longer ones.
     exact_lengths: u64,
     prefix: Ends,
     suffix: Ends,
     grams: Grams,
+    globs: Vec<Glob>,
 }
 
 /// Who wants to know of a literal.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Entry {
     pred: u32,
-    /// Index into the caller's globs: holds only if that matches too.
-    verify: Option<u32>,
+    /// Number of a glob: the predicate holds only if that matches too. [`PLAIN`] if there is none.
+    verify: u32,
+}
+
+/// The literal says it all.
+const PLAIN: u32 = u32::MAX;
+
+/// Literals one after the other, and after each other who wants to know of them.
+#[derive(Debug, Default)]
+pub(super) struct Store {
+    text: Vec<u8>,
+    entries: Vec<Entry>,
+}
+
+/// From where, and how long or to where.
+type Span = (u32, u32);
+
+impl Store {
+    /// Stores literals, each once, in their order: its text, where that stands and who wants it.
+    pub fn add_all(&mut self, literals: Vec<(String, Entry)>) -> Vec<(String, Span, Span)> {
+        let mut by_text: BTreeMap<String, Vec<Entry>> = BTreeMap::new();
+        for (text, entry) in literals {
+            by_text.entry(text).or_default().push(entry);
+        }
+        let add = |(text, entries): (String, Vec<Entry>)| {
+            let stored = (self.text.len() as u32, text.len() as u32);
+            self.text.extend_from_slice(text.as_bytes());
+            let from = self.entries.len() as u32;
+            self.entries.extend(entries);
+            (text, stored, (from, self.entries.len() as u32))
+        };
+        by_text.into_iter().map(add).collect()
+    }
+
+    /// A literal.
+    #[inline]
+    pub fn text(&self, (start, length): Span) -> &[u8] {
+        &self.text[start as usize..(start + length) as usize]
+    }
 }
 
 /// How one pattern is filed.
@@ -45,7 +83,9 @@ enum Shape<'p> {
 /// Files patterns; [`Builder::build`] makes the index.
 #[derive(Default)]
 pub struct Builder {
-    index: Index,
+    exact: Vec<(String, Entry)>,
+    prefix: Vec<(String, Entry)>,
+    suffix: Vec<(String, Entry)>,
     contains: Vec<(String, Entry)>,
     globs: Vec<Glob>,
 }
@@ -54,33 +94,45 @@ impl Builder {
     /// Files `pattern` for `pred`; `false` if it has no literal to file it under.
     pub fn add(&mut self, pred: u32, pattern: &Pattern) -> bool {
         let Some((shape, whole)) = shape(pattern) else { return false };
-        let verify = (!whole || pattern.cased).then(|| {
+        let mut entry = Entry { pred, verify: PLAIN };
+        if !whole || pattern.cased {
+            entry.verify = self.globs.len() as u32;
             self.globs.push(Glob::new(pattern));
-            self.globs.len() as u32 - 1
-        });
-        let entry = Entry { pred, verify };
-        match shape {
-            Shape::Exact(text) => {
-                let text = fold(text);
-                self.index.exact_lengths |= length_bit(text.len());
-                self.index.exact.entry(text.into()).or_default().push(entry);
-            }
-            Shape::Prefix(text) => self.index.prefix.add(fold(text), entry, true),
-            Shape::Suffix(text) => self.index.suffix.add(fold(text), entry, false),
-            Shape::Contains(text) => self.contains.push((fold(text), entry)),
         }
+        let (list, text) = match shape {
+            Shape::Exact(text) => (&mut self.exact, text),
+            Shape::Prefix(text) => (&mut self.prefix, text),
+            Shape::Suffix(text) => (&mut self.suffix, text),
+            Shape::Contains(text) => (&mut self.contains, text),
+        };
+        list.push((fold(text), entry));
         true
     }
 
     /// Files a folded literal that is to be found anywhere.
     pub fn add_contains(&mut self, pred: u32, literal: &str) {
-        self.contains.push((literal.to_owned(), Entry { pred, verify: None }));
+        self.contains.push((literal.to_owned(), Entry { pred, verify: PLAIN }));
     }
 
-    /// The index and the globs that its entries verify with.
-    pub fn build(mut self) -> (Index, Vec<Glob>) {
-        self.index.grams = Grams::new(self.contains);
-        (self.index, self.globs)
+    /// All literals, if they are all to be found anywhere.
+    pub fn only_contains(&self) -> Option<impl Iterator<Item = &str>> {
+        let only = self.exact.is_empty() && self.prefix.is_empty() && self.suffix.is_empty();
+        only.then(|| self.contains.iter().map(|(text, _)| text.as_str()))
+    }
+
+    /// The index.
+    pub fn build(self) -> Index {
+        let mut index = Index { globs: self.globs, ..Index::default() };
+        let mut exact = vec![];
+        for (text, stored, entries) in index.store.add_all(self.exact) {
+            index.exact_lengths |= length_bit(text.len());
+            exact.push(Filed { key: whole(text.as_bytes()), offset: 0, text: stored, entries });
+        }
+        index.exact = Table::new(exact);
+        index.prefix = Ends::new(self.prefix, true, &mut index.store);
+        index.suffix = Ends::new(self.suffix, false, &mut index.store);
+        index.grams = Grams::new(self.contains, &mut index.store);
+        index
     }
 }
 
@@ -109,28 +161,55 @@ impl Index {
         self.exact.is_empty() && self.prefix.is_empty() && self.suffix.is_empty() && self.grams.is_empty()
     }
 
-    /// Calls `hit` with every predicate that `value` (folded) fulfils; `raw` is the same value
+    /// Calls `hit` with every predicate that `value` (folded) fulfils; `raw` gives the same value
     /// before folding. A predicate may be told more than once. Each glob is tried once however often
     /// its literal stands in the value, so that a value made of literals costs no more than its length.
-    pub fn scan(&self, globs: &[Glob], tried: &mut Tried, value: &str, raw: &str, hit: &mut impl FnMut(u32)) {
-        tried.begin(globs.len());
-        let mut tell = |entry: &Entry| {
-            let holds = entry.verify.is_none_or(|number| {
-                let glob = &globs[number as usize];
-                tried.first(number) && glob.matches(if glob.cased() { raw } else { value })
-            });
-            if holds {
-                hit(entry.pred);
+    pub fn scan<'r>(
+        &self,
+        tried: &mut Tried,
+        value: &str,
+        raw: impl Fn() -> Cow<'r, str>,
+        hit: &mut impl FnMut(u32),
+    ) {
+        tried.begin(self.globs.len());
+        let mut tell = |(from, to): Span| {
+            for entry in &self.store.entries[from as usize..to as usize] {
+                let holds = entry.verify == PLAIN || {
+                    let glob = &self.globs[entry.verify as usize];
+                    tried.first(entry.verify)
+                        && if glob.cased() { glob.matches(&raw()) } else { glob.matches(value) }
+                };
+                if holds {
+                    hit(entry.pred);
+                }
             }
         };
-        if self.exact_lengths & length_bit(value.len()) != 0
-            && let Some(entries) = self.exact.get(value)
-        {
-            entries.iter().for_each(&mut tell);
+        let value = value.as_bytes();
+        if self.exact_lengths & length_bit(value.len()) != 0 {
+            look_up(&self.exact, whole(value), |text| value == text, &self.store, &mut tell);
         }
-        self.prefix.scan(value.as_bytes(), true, &mut tell);
-        self.suffix.scan(value.as_bytes(), false, &mut tell);
-        self.grams.scan(value.as_bytes(), &mut tell);
+        self.prefix.scan(&self.store, value, true, &mut tell);
+        self.suffix.scan(&self.store, value, false, &mut tell);
+        self.grams.scan(&self.store, value, &mut tell);
+    }
+}
+
+/// Tells of the literals under `key` that stand where they should.
+#[inline]
+fn look_up(
+    table: &Table,
+    key: u32,
+    stands: impl Fn(&[u8]) -> bool,
+    store: &Store,
+    tell: &mut impl FnMut(Span),
+) {
+    if !table.may_have(key) {
+        return;
+    }
+    for filed in table.bucket(key) {
+        if filed.key == key && stands(store.text(filed.text)) {
+            tell(filed.entries);
+        }
     }
 }
 
@@ -168,48 +247,49 @@ fn length_bit(length: usize) -> u64 {
 /// programs end with the same four, else four.
 #[derive(Debug, Default)]
 struct Ends {
-    by_eight: Map<u64, Vec<(Box<str>, Entry)>>,
-    by_four: Map<u32, Vec<(Box<str>, Entry)>>,
-    short: Vec<(Box<str>, Entry)>,
+    by_eight: Table,
+    by_four: Table,
+    short: Vec<(Span, Span)>,
 }
 
 impl Ends {
-    fn add(&mut self, text: String, entry: Entry, start: bool) {
-        let filed = match (eight(text.as_bytes(), start), four(text.as_bytes(), start)) {
-            (Some(key), _) => self.by_eight.entry(key).or_default(),
-            (None, Some(key)) => self.by_four.entry(key).or_default(),
-            (None, None) => &mut self.short,
-        };
-        filed.push((text.into(), entry));
+    fn new(literals: Vec<(String, Entry)>, start: bool, store: &mut Store) -> Ends {
+        let (mut by_eight, mut by_four, mut short) = (vec![], vec![], vec![]);
+        for (text, stored, entries) in store.add_all(literals) {
+            let filed = |key| Filed { key, offset: 0, text: stored, entries };
+            match (eight(text.as_bytes(), start), four(text.as_bytes(), start)) {
+                (Some(key), _) => by_eight.push(filed(key)),
+                (None, Some(key)) => by_four.push(filed(key)),
+                (None, None) => short.push((stored, entries)),
+            }
+        }
+        Ends { by_eight: Table::new(by_eight), by_four: Table::new(by_four), short }
     }
 
     fn is_empty(&self) -> bool {
         self.by_eight.is_empty() && self.by_four.is_empty() && self.short.is_empty()
     }
 
-    fn scan(&self, value: &[u8], start: bool, tell: &mut impl FnMut(&Entry)) {
-        let stands = |text: &str| match start {
-            true => value.starts_with(text.as_bytes()),
-            false => value.ends_with(text.as_bytes()),
-        };
-        let mut try_all = |filed: &[(Box<str>, Entry)]| {
-            for (text, entry) in filed {
-                if stands(text) {
-                    tell(entry);
-                }
-            }
+    fn scan(&self, store: &Store, value: &[u8], start: bool, tell: &mut impl FnMut(Span)) {
+        let stands = |text: &[u8]| match start {
+            true => value.starts_with(text),
+            false => value.ends_with(text),
         };
         if !self.by_eight.is_empty()
-            && let Some(filed) = eight(value, start).and_then(|key| self.by_eight.get(&key))
+            && let Some(key) = eight(value, start)
         {
-            try_all(filed);
+            look_up(&self.by_eight, key, stands, store, tell);
         }
         if !self.by_four.is_empty()
-            && let Some(filed) = four(value, start).and_then(|key| self.by_four.get(&key))
+            && let Some(key) = four(value, start)
         {
-            try_all(filed);
+            look_up(&self.by_four, key, stands, store, tell);
         }
-        try_all(&self.short);
+        for (text, entries) in &self.short {
+            if stands(store.text(*text)) {
+                tell(*entries);
+            }
+        }
     }
 }
 
@@ -218,9 +298,26 @@ fn four(text: &[u8], start: bool) -> Option<u32> {
     bytes.map(|bytes| u32::from_le_bytes(*bytes))
 }
 
-fn eight(text: &[u8], start: bool) -> Option<u64> {
+fn eight(text: &[u8], start: bool) -> Option<u32> {
     let bytes = if start { text.first_chunk() } else { text.last_chunk() };
-    bytes.map(|bytes| u64::from_le_bytes(*bytes))
+    bytes.map(|bytes| mix(u64::from_le_bytes(*bytes)))
+}
+
+/// A number for a whole text: of its length and both its ends.
+fn whole(text: &[u8]) -> u32 {
+    let (head, tail) = match (text.first_chunk(), text.last_chunk()) {
+        (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
+        _ => {
+            let mut bytes = [0; 8];
+            bytes[..text.len()].copy_from_slice(text);
+            (u64::from_le_bytes(bytes), 0)
+        }
+    };
+    mix(head ^ tail.rotate_left(23) ^ text.len() as u64)
+}
+
+fn mix(number: u64) -> u32 {
+    (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 32) as u32
 }
 
 #[cfg(test)]
@@ -259,10 +356,10 @@ mod tests {
                 .collect();
             let mut builder = Builder::default();
             let filed: Vec<bool> = patterns.iter().enumerate().map(|(i, p)| builder.add(i as u32, p)).collect();
-            let (index, globs) = builder.build();
+            let index = builder.build();
             let raw = raw.trim_end_matches(' ');
             let mut hits = vec![false; patterns.len()];
-            index.scan(&globs, &mut Tried::default(), &fold(raw), raw, &mut |pred| hits[pred as usize] = true);
+            index.scan(&mut Tried::default(), &fold(raw), || raw.into(), &mut |pred| hits[pred as usize] = true);
             for (i, pattern) in patterns.iter().enumerate() {
                 if filed[i] {
                     prop_assert_eq!(hits[i], crate::spec::matches(pattern, raw), "{:?} on {:?}", pattern, raw);

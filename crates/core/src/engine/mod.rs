@@ -11,25 +11,39 @@ mod grams;
 mod index;
 mod literals;
 mod options;
+mod prefilter;
 mod program;
 mod run;
+mod table;
 mod watch;
 
 use crate::otel::{Class, Event};
-use crate::plan::plan;
+use crate::plan::{applying, plan};
 use crate::rule::Rule;
 pub(crate) use literals::required as required_literals;
 pub use options::Options;
 use program::Program;
 pub use run::{Hit, Scratch};
+use std::collections::HashMap;
+use std::num::NonZero;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 pub use watch::Watch;
+
+/// How many engines were made; a scratch knows by it that what it remembers is of another.
+static ENGINES: AtomicU64 = AtomicU64::new(1);
 
 /// Compiled rules. Immutable; shared between threads, each with its own [`Scratch`].
 #[derive(Debug)]
 pub struct Engine {
     rules: Vec<Rule>,
     classes: Vec<Class>,
+    /// Each for all classes to which the same rules apply with the same names.
     programs: Vec<Program>,
+    /// Class → program.
+    program_of: Vec<usize>,
+    /// Tells this engine from every other of the process.
+    number: u64,
 }
 
 impl Engine {
@@ -40,8 +54,15 @@ impl Engine {
 
     /// [`Engine::compile`] with some optimisations left out.
     pub fn compile_with(rules: Vec<Rule>, classes: &[Class], options: Options) -> Engine {
-        let programs = classes.iter().map(|class| compile::compile(plan(&rules, class), options)).collect();
-        Engine { rules, classes: classes.to_vec(), programs }
+        let (program_of, firsts) = alike(&rules, classes);
+        let programs = each(&firsts, |class| compile::compile(plan(&rules, class), options));
+        Engine {
+            rules,
+            classes: classes.to_vec(),
+            programs,
+            program_of,
+            number: ENGINES.fetch_add(1, Ordering::Relaxed),
+        }
     }
 
     /// The rules, in the order given.
@@ -56,7 +77,8 @@ impl Engine {
 
     /// How many rules can match an event of each class.
     pub fn rules_by_class(&self) -> impl Iterator<Item = (&Class, usize)> {
-        self.classes.iter().zip(self.programs.iter().map(|program| program.plan.rules.len()))
+        let rules = |program: &usize| self.programs[*program].plan.rules.len();
+        self.classes.iter().zip(self.program_of.iter().map(rules))
     }
 
     /// The rules that match `event`, in the order of the rules, each once.
@@ -71,11 +93,10 @@ impl Engine {
         scratch: &'s mut Scratch,
         watch: &mut impl Watch,
     ) -> &'s [Hit] {
-        let class = event.class.map_or(usize::MAX, |class| usize::from(class.0));
-        match self.programs.get(class) {
-            Some(program) => {
-                watch.begins(class);
-                scratch.run(program, event, watch)
+        match self.program(event) {
+            Some((class, program)) => {
+                watch.begins(event.class.map_or(class, |class| usize::from(class.0)));
+                scratch.run(self.number, class, program, event, watch)
             }
             None => &[],
         }
@@ -84,11 +105,54 @@ impl Engine {
     /// The fields, by the names that the rule uses, and the values that made it match. Only for a
     /// hit of the event that `scratch` ran last.
     pub fn evidence(&self, event: &Event<'_>, scratch: &Scratch, hit: Hit) -> Vec<(String, String)> {
-        match event.class.and_then(|class| self.programs.get(class.0 as usize)) {
-            Some(program) => scratch.evidence(program, event, hit),
-            None => vec![],
-        }
+        self.program(event).map_or(vec![], |(_, program)| scratch.evidence(program, event, hit))
     }
+
+    /// Number of the event's class, and the program for it.
+    fn program(&self, event: &Event<'_>) -> Option<(usize, &Program)> {
+        let class = usize::from(event.class?.0);
+        self.program_of.get(class).map(|program| (class, &self.programs[*program]))
+    }
+}
+
+/// For each class the number of its program, and the first class of each program.
+fn alike<'c>(rules: &[Rule], classes: &'c [Class]) -> (Vec<usize>, Vec<&'c Class>) {
+    let mut known: HashMap<Vec<(usize, usize)>, usize> = HashMap::new();
+    let mut firsts = vec![];
+    let of = classes.iter().map(|class| {
+        // Equal names are kept once, so their address tells them.
+        let names = |view: usize| Arc::as_ptr(&class.views[view].fields) as usize;
+        let key = applying(rules, class).into_iter().map(|(rule, view)| (rule, names(view))).collect();
+        *known.entry(key).or_insert_with(|| {
+            firsts.push(class);
+            firsts.len() - 1
+        })
+    });
+    (of.collect(), firsts)
+}
+
+/// The work for each class, in their order, done by all processors.
+fn each<T: Send>(classes: &[&Class], work: impl Fn(&Class) -> T + Sync) -> Vec<T> {
+    let next = AtomicUsize::new(0);
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(classes.len());
+    let run = || {
+        let mut done = vec![];
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(class) = classes.get(number) else { return done };
+            done.push((number, work(class)));
+        }
+    };
+    let mut done: Vec<(usize, T)> = std::thread::scope(|scope| {
+        let others: Vec<_> = (1..workers).map(|_| scope.spawn(run)).collect();
+        let mut done = run();
+        for other in others {
+            done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+        done
+    });
+    done.sort_by_key(|(number, _)| *number);
+    done.into_iter().map(|(_, result)| result).collect()
 }
 
 #[cfg(test)]

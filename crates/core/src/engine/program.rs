@@ -2,19 +2,23 @@
 
 use super::glob::Glob;
 use super::index::Index;
+use super::prefilter::Prefilter;
 use crate::plan::{Plan, Pred};
 use crate::rule::Test;
 use foldhash::fast::FixedState;
 use std::collections::HashMap;
-use std::sync::Arc;
 
 /// All rules of one class.
 #[derive(Debug, Default)]
 pub struct Program {
-    /// Normal field name → slots that take its values.
-    pub names: HashMap<Box<str>, Vec<u32>, FixedState>,
+    /// Normal field name → its list in `name_slots`.
+    pub names: HashMap<Box<str>, u32, FixedState>,
+    /// Slots that take the values of a name.
+    pub name_slots: Lists,
     /// The slot that takes all texts, if keywords are asked for.
     pub texts: Option<u32>,
+    /// Finds nothing in an event's texts if no predicate of `texts` can be true of one of them.
+    pub prefilter: Prefilter,
     /// Per slot.
     pub slots: Vec<SlotProgram>,
     /// Predicate → groups it makes true.
@@ -29,6 +33,8 @@ pub struct Program {
     pub lazies: Vec<Lazy>,
     /// Jump code of all rules.
     pub code: Vec<Op>,
+    /// Pieces of code that are counted, for [`Ask::AtLeast`].
+    pub counts: Vec<(u32, Box<[u32]>)>,
     /// Per rule of `plan`: where its code begins; [`YES`] or [`NO`] if it has none.
     pub entries: Vec<u32>,
     /// What it was compiled from: the rules, in the order of the rule set, and what they compare.
@@ -42,8 +48,6 @@ pub struct Program {
 pub struct SlotProgram {
     /// Text predicates.
     pub index: Index,
-    /// What `index` verifies with.
-    pub globs: Vec<Glob>,
     /// Rules that are woken if the slot has any value.
     pub wakes: Vec<u32>,
 }
@@ -54,7 +58,7 @@ pub const YES: u32 = u32::MAX;
 pub const NO: u32 = u32::MAX - 1;
 
 /// One step of a rule: a question and where to go on either answer.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub struct Op {
     pub ask: Ask,
     pub yes: u32,
@@ -62,14 +66,14 @@ pub struct Op {
 }
 
 /// A question about the event.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub enum Ask {
     /// Is one of the group's predicates true?
     Group(u32),
     /// Index into [`Program::lazies`].
     Lazy(u32),
-    /// Are at least so many of these pieces of code true?
-    AtLeast(u32, Arc<[u32]>),
+    /// Are enough pieces of code true? Index into [`Program::counts`].
+    AtLeast(u32),
 }
 
 /// A comparison that is not indexed.

@@ -23,6 +23,10 @@ pub struct Hit {
 /// memory has grown to what the largest event needs.
 #[derive(Debug, Default)]
 pub struct Scratch {
+    /// The engine whose names `layouts` remember.
+    engine: u64,
+    /// By class: the fields of its last event.
+    layouts: Vec<Layout>,
     /// Marks of the current event carry this number; older marks are void.
     epoch: u32,
     /// Predicates that were found true.
@@ -30,35 +34,68 @@ pub struct Scratch {
     groups: Vec<u32>,
     woken: Vec<u32>,
     candidates: Vec<u32>,
+    /// Comparisons that were made, and what came of them.
+    answers: Vec<(u32, bool)>,
     /// Head of the chain of values of each slot, valid if stamped with the epoch.
     heads: Vec<(u32, u32)>,
-    values: Vec<Slotted>,
+    links: Vec<Link>,
+    values: Vec<Folded>,
     folded: String,
     name: String,
     hits: Vec<Hit>,
     tried: Tried,
 }
 
-/// A value in a slot.
+/// Names in the order of an event's fields, each with its list of slots: the next event of the class
+/// mostly has the same, which saves looking them up.
+#[derive(Debug, Default)]
+struct Layout(Vec<(Box<str>, u32)>);
+
+/// Most and longest names remembered of a class.
+const LAYOUT_NAMES_MAX: usize = 256;
+const LAYOUT_NAME_BYTES_MAX: usize = 128;
+
+/// A value that some rule may want.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Slotted {
+pub(super) struct Folded {
     /// Index into the event's fields, or beyond them into its texts.
     pub source: u32,
     /// The folded text.
     start: u32,
     end: u32,
-    /// Next value of the slot.
+    pub is_null: bool,
+}
+
+/// A value in a slot.
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    /// Index into [`Scratch::values`].
+    value: u32,
+    /// Next link of the slot.
     next: u32,
 }
 
 const END: u32 = u32::MAX;
+/// The list of slots of a name that no rule asks for.
+const UNWANTED: u32 = u32::MAX;
 
 impl Scratch {
-    /// Finds the rules that match, in the order of the rule set, each once.
-    pub(super) fn run(&mut self, program: &Program, event: &Event<'_>, watch: &mut impl Watch) -> &[Hit] {
-        self.begin(program);
-        self.fill(program, event);
-        self.scan(program, event);
+    /// Finds the rules that match, in the order of the rule set, each once. `engine` and `class` say
+    /// which program of all programs it is.
+    pub(super) fn run(
+        &mut self,
+        engine: u64,
+        class: usize,
+        program: &Program,
+        event: &Event<'_>,
+        watch: &mut impl Watch,
+    ) -> &[Hit] {
+        self.hits.clear();
+        if program.entries.is_empty() {
+            return &[];
+        }
+        self.begin(engine, class, program);
+        self.fill(class, program, event);
         self.candidates.extend(&program.always);
         self.candidates.sort_unstable();
         watch.scanned();
@@ -75,59 +112,101 @@ impl Scratch {
         &self.hits
     }
 
-    fn begin(&mut self, program: &Program) {
-        self.epoch = match self.epoch.checked_add(1) {
-            Some(epoch) => epoch,
-            None => {
-                *self = Scratch::default();
-                1
-            }
-        };
+    fn begin(&mut self, engine: u64, class: usize, program: &Program) {
+        if self.engine != engine || self.epoch == u32::MAX {
+            *self = Scratch { engine, ..Scratch::default() };
+        }
+        self.epoch += 1;
+        if self.layouts.len() <= class {
+            self.layouts.resize_with(class + 1, Layout::default);
+        }
         grow(&mut self.preds, program.pred_groups.len(), 0);
         grow(&mut self.groups, program.groups, 0);
         grow(&mut self.woken, program.entries.len(), 0);
+        grow(&mut self.answers, program.lazies.len(), (0, false));
         grow(&mut self.heads, program.slots.len(), (0, END));
         self.candidates.clear();
+        self.links.clear();
         self.values.clear();
         self.folded.clear();
-        self.hits.clear();
     }
 
-    /// Folds the values that any rule wants and files them under their slots.
-    fn fill(&mut self, program: &Program, event: &Event<'_>) {
+    /// Folds the values that any rule wants, files them under their slots, asks the index of each slot
+    /// and wakes rules.
+    fn fill(&mut self, class: usize, program: &Program, event: &Event<'_>) {
+        let mut layout = std::mem::take(&mut self.layouts[class]);
         for (source, (name, value)) in event.fields.iter().enumerate() {
-            normalise(name, &mut self.name);
-            let slots = program.names.get(self.name.as_str()).map_or(&[][..], Vec::as_slice);
-            if slots.is_empty() && program.texts.is_none() {
+            let list = match layout.0.get(source) {
+                Some((known, list)) if **known == **name => *list,
+                _ => {
+                    let list = self.look_up(program, name);
+                    layout.remember(source, name, list);
+                    list
+                }
+            };
+            if list == UNWANTED && program.texts.is_none() {
                 continue;
             }
-            let (start, end) = self.fold(value);
-            for slot in slots.iter().copied().chain(program.texts) {
-                self.file(slot, source as u32, start, end);
+            let number = self.fold(source as u32, value);
+            if list != UNWANTED {
+                for slot in program.name_slots.get(list) {
+                    self.file(program, *slot, number);
+                    self.scan(program, event, *slot, number);
+                }
             }
         }
+        self.layouts[class] = layout;
         if let Some(slot) = program.texts {
-            for (number, text) in event.texts.iter().enumerate() {
-                let start = self.folded.len() as u32;
-                fold_into(text, &mut self.folded);
-                self.file(slot, (event.fields.len() + number) as u32, start, self.folded.len() as u32);
+            self.fill_texts(program, event, slot);
+        }
+    }
+
+    /// All values and texts together are the values of the slot for keywords.
+    fn fill_texts(&mut self, program: &Program, event: &Event<'_>, slot: u32) {
+        for (number, text) in event.texts.iter().enumerate() {
+            let start = self.folded.len() as u32;
+            fold_into(text, &mut self.folded);
+            let end = self.folded.len() as u32;
+            let source = (event.fields.len() + number) as u32;
+            self.values.push(Folded { source, start, end, is_null: false });
+        }
+        if self.values.is_empty() {
+            return;
+        }
+        self.wake(&program.slots[slot as usize].wakes);
+        if program.prefilter.may_match(&self.folded) {
+            for number in 0..self.values.len() as u32 {
+                self.scan(program, event, slot, number);
             }
         }
     }
 
-    fn fold(&mut self, value: &Value<'_>) -> (u32, u32) {
+    /// The list of slots for the values of a field.
+    fn look_up(&mut self, program: &Program, name: &str) -> u32 {
+        normalise(name, &mut self.name);
+        program.names.get(self.name.as_str()).copied().unwrap_or(UNWANTED)
+    }
+
+    /// Appends the folded text of a value; gives its number.
+    fn fold(&mut self, source: u32, value: &Value<'_>) -> u32 {
         let start = self.folded.len() as u32;
         match value {
             Value::Str(text) => fold_into(text, &mut self.folded),
+            Value::Null => {}
             other => self.folded.push_str(&other.text().unwrap_or_default()),
         }
-        (start, self.folded.len() as u32)
+        let end = self.folded.len() as u32;
+        self.values.push(Folded { source, start, end, is_null: *value == Value::Null });
+        self.values.len() as u32 - 1
     }
 
-    fn file(&mut self, slot: u32, source: u32, start: u32, end: u32) {
+    fn file(&mut self, program: &Program, slot: u32, value: u32) {
         let next = self.head(slot);
-        self.heads[slot as usize] = (self.epoch, self.values.len() as u32);
-        self.values.push(Slotted { source, start, end, next });
+        self.heads[slot as usize] = (self.epoch, self.links.len() as u32);
+        self.links.push(Link { value, next });
+        if next == END {
+            self.wake(&program.slots[slot as usize].wakes);
+        }
     }
 
     fn head(&self, slot: u32) -> u32 {
@@ -137,53 +216,51 @@ impl Scratch {
         }
     }
 
-    /// Asks the index of every slot and wakes rules.
-    fn scan(&mut self, program: &Program, event: &Event<'_>) {
-        let Scratch { epoch, preds, groups, woken, candidates, heads, values, folded, tried, .. } = self;
-        let mut wake = |rules: &[u32]| {
-            for rule in rules {
-                let mark = &mut woken[*rule as usize];
-                if *mark != *epoch {
-                    *mark = *epoch;
-                    candidates.push(*rule);
-                }
-            }
-        };
-        for (slot, (stamp, head)) in program.slots.iter().zip(heads) {
-            if stamp != epoch {
-                continue;
-            }
-            wake(&slot.wakes);
-            if slot.index.is_empty() {
-                continue;
-            }
-            let mut hit = |pred: u32| {
-                if std::mem::replace(&mut preds[pred as usize], *epoch) == *epoch {
-                    return;
-                }
-                for group in program.pred_groups.get(pred) {
-                    let mark = &mut groups[*group as usize];
-                    if *mark != *epoch {
-                        *mark = *epoch;
-                        wake(program.group_rules.get(*group));
-                    }
-                }
-            };
-            let mut at = *head;
-            while let Some(value) = values.get(at as usize) {
-                at = value.next;
-                let Some(raw) = text(event, value.source) else { continue };
-                let text = &folded[value.start as usize..value.end as usize];
-                slot.index.scan(&slot.globs, tried, text, &raw, &mut hit);
-                let trimmed = text.trim_end_matches(' ');
-                if trimmed.len() < text.len() {
-                    slot.index.scan(&slot.globs, tried, trimmed, raw.trim_end_matches(' '), &mut hit);
-                }
+    fn wake(&mut self, rules: &[u32]) {
+        for rule in rules {
+            if std::mem::replace(&mut self.woken[*rule as usize], self.epoch) != self.epoch {
+                self.candidates.push(*rule);
             }
         }
     }
 
-    fn holds(&self, program: &Program, event: &Event<'_>, entry: u32) -> bool {
+    /// Asks the index of a slot what a value fulfils.
+    fn scan(&mut self, program: &Program, event: &Event<'_>, slot: u32, value: u32) {
+        let index = &program.slots[slot as usize].index;
+        let value = self.values[value as usize];
+        if index.is_empty() || value.is_null {
+            return;
+        }
+        let Scratch { epoch, preds, groups, woken, candidates, folded, tried, .. } = self;
+        let epoch = *epoch;
+        let mut hit = |pred: u32| {
+            if std::mem::replace(&mut preds[pred as usize], epoch) == epoch {
+                return;
+            }
+            for group in program.pred_groups.get(pred) {
+                if std::mem::replace(&mut groups[*group as usize], epoch) == epoch {
+                    continue;
+                }
+                for rule in program.group_rules.get(*group) {
+                    if std::mem::replace(&mut woken[*rule as usize], epoch) != epoch {
+                        candidates.push(*rule);
+                    }
+                }
+            }
+        };
+        let raw = || text(event, value.source).unwrap_or_default();
+        let folded = &folded[value.start as usize..value.end as usize];
+        index.scan(tried, folded, raw, &mut hit);
+        if folded.ends_with(' ') {
+            let raw = || match raw() {
+                Cow::Borrowed(raw) => Cow::Borrowed(raw.trim_end_matches(' ')),
+                Cow::Owned(raw) => Cow::Owned(raw.trim_end_matches(' ').to_owned()),
+            };
+            index.scan(tried, folded.trim_end_matches(' '), raw, &mut hit);
+        }
+    }
+
+    fn holds(&mut self, program: &Program, event: &Event<'_>, entry: u32) -> bool {
         let mut at = entry;
         loop {
             match at {
@@ -192,10 +269,11 @@ impl Scratch {
                 _ => {}
             }
             let op = &program.code[at as usize];
-            let answer = match &op.ask {
-                Ask::Group(group) => self.groups[*group as usize] == self.epoch,
-                Ask::Lazy(lazy) => self.compare(event, &program.lazies[*lazy as usize]),
-                Ask::AtLeast(n, entries) => {
+            let answer = match op.ask {
+                Ask::Group(group) => self.groups[group as usize] == self.epoch,
+                Ask::Lazy(lazy) => self.answer(program, event, lazy),
+                Ask::AtLeast(count) => {
+                    let (n, entries) = &program.counts[count as usize];
                     let true_ones = entries.iter().filter(|entry| self.holds(program, event, **entry));
                     true_ones.take(*n as usize).count() == *n as usize
                 }
@@ -204,21 +282,37 @@ impl Scratch {
         }
     }
 
-    /// Makes a comparison that is not indexed.
-    fn compare(&self, event: &Event<'_>, lazy: &Lazy) -> bool {
+    /// What came of a comparison that is not indexed; made once for an event.
+    fn answer(&mut self, program: &Program, event: &Event<'_>, lazy: u32) -> bool {
+        let (epoch, known) = self.answers[lazy as usize];
+        if epoch == self.epoch {
+            return known;
+        }
+        let answer = self.compare(program, event, &program.lazies[lazy as usize]);
+        self.answers[lazy as usize] = (self.epoch, answer);
+        answer
+    }
+
+    fn compare(&self, program: &Program, event: &Event<'_>, lazy: &Lazy) -> bool {
         if lazy.guard.is_some_and(|group| self.groups[group as usize] != self.epoch) {
             return false;
         }
         let slot = lazy.pred.slot as u32;
         match &lazy.pred.test {
-            Test::Exists(wanted) => *wanted == (self.head(slot) != END),
-            Test::Null => self.values_of(slot).all(|value| text(event, value.source).is_none()),
-            _ => self.values_of(slot).any(|value| self.compare_value(event, lazy, value)),
+            Test::Exists(wanted) => *wanted == self.values_of(program, slot).next().is_some(),
+            Test::Null => self.values_of(program, slot).all(|value| value.is_null),
+            _ => self.values_of(program, slot).any(|value| self.compare_value(program, event, lazy, value)),
         }
     }
 
     /// Whether one value makes a comparison true that looks at values.
-    pub(super) fn compare_value(&self, event: &Event<'_>, lazy: &Lazy, value: &Slotted) -> bool {
+    pub(super) fn compare_value(
+        &self,
+        program: &Program,
+        event: &Event<'_>,
+        lazy: &Lazy,
+        value: &Folded,
+    ) -> bool {
         let Some(text) = text(event, value.source) else { return false };
         match &lazy.pred.test {
             Test::Exists(_) | Test::Null => false,
@@ -230,7 +324,8 @@ impl Scratch {
                 number.is_some_and(|number| spec::compare(*order, number, *bound))
             }
             Test::FieldRef { place, cased, .. } => lazy.pred.other.is_some_and(|other| {
-                let others = self.values_of(other as u32).filter_map(|other| self::text(event, other.source));
+                let others =
+                    self.values_of(program, other as u32).filter_map(|other| self::text(event, other.source));
                 others.into_iter().any(|other| spec::stands(&text, &other, *place, *cased))
             }),
             Test::Regex(expression) => expression.is_match(&text),
@@ -240,7 +335,7 @@ impl Scratch {
         }
     }
 
-    pub(super) fn glob_holds(&self, event: &Event<'_>, glob: &Glob, value: &Slotted) -> bool {
+    pub(super) fn glob_holds(&self, event: &Event<'_>, glob: &Glob, value: &Folded) -> bool {
         let folded = &self.folded[value.start as usize..value.end as usize];
         text(event, value.source).is_some_and(|raw| {
             let subject = if glob.cased() { raw.as_ref() } else { folded };
@@ -248,9 +343,31 @@ impl Scratch {
         })
     }
 
-    pub(super) fn values_of(&self, slot: u32) -> impl Iterator<Item = &Slotted> {
-        let first = self.values.get(self.head(slot) as usize);
-        std::iter::successors(first, |value| self.values.get(value.next as usize))
+    /// The values of a slot.
+    pub(super) fn values_of(&self, program: &Program, slot: u32) -> impl Iterator<Item = &Folded> {
+        let is_all = program.texts == Some(slot);
+        let mut at = if is_all { 0 } else { self.head(slot) };
+        std::iter::from_fn(move || {
+            if is_all {
+                at += 1;
+                return self.values.get(at as usize - 1);
+            }
+            let link = self.links.get(at as usize)?;
+            at = link.next;
+            self.values.get(link.value as usize)
+        })
+    }
+}
+
+impl Layout {
+    fn remember(&mut self, at: usize, name: &str, list: u32) {
+        if at >= LAYOUT_NAMES_MAX || name.len() > LAYOUT_NAME_BYTES_MAX {
+            return;
+        }
+        if at >= self.0.len() {
+            self.0.resize(at + 1, (Box::from(""), UNWANTED));
+        }
+        self.0[at] = (name.into(), list);
     }
 }
 

@@ -100,7 +100,7 @@ fn rule(number: usize, condition: Expr) -> Rule {
 /// `D` is renamed, `G` cannot be carried.
 fn classes() -> Vec<Class> {
     let fields = [("D".to_owned(), vec!["Na".to_owned(), "D".to_owned()]), ("G".to_owned(), vec![])];
-    let view = View { fields: fields.into_iter().collect(), ..View::default() };
+    let view = View { fields: std::sync::Arc::new(fields.into_iter().collect()), ..View::default() };
     vec![Class { name: "test".into(), views: vec![view] }]
 }
 

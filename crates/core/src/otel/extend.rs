@@ -8,6 +8,7 @@ use super::taxonomy::{Taxonomy, View, normal_name};
 use crate::problem::Problem;
 use crate::rule::LogSource;
 use serde_saphyr::Spanned;
+use std::sync::Arc;
 
 /// Reads both kinds of files.
 pub(super) fn read(user: &[(&str, &str)], shipped: &[(&str, &str)]) -> Result<Taxonomy, Problem> {
@@ -32,6 +33,7 @@ pub(super) fn read(user: &[(&str, &str)], shipped: &[(&str, &str)]) -> Result<Ta
     for (path, entries) in fields.iter().rev() {
         add_fields(path, entries, &mut taxonomy)?;
     }
+    taxonomy.share_fields();
     Ok(taxonomy)
 }
 
@@ -115,10 +117,11 @@ pub(super) fn add_fields(
 fn rename(view: &mut View, fields: &Fields) {
     for (field, names) in fields {
         let known: Vec<String> = view.native(field).into_iter().map(str::to_owned).collect();
-        view.fields.insert(field.clone(), joined(names, &known));
+        let fields = Arc::make_mut(&mut view.fields);
+        fields.insert(field.clone(), joined(names, &known));
         // Rules may spell it in another way.
         let spelling = normal_name(field);
-        for (other, of_other) in &mut view.fields {
+        for (other, of_other) in fields {
             if other != field && normal_name(other) == spelling {
                 *of_other = joined(names, of_other);
             }

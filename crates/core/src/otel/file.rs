@@ -11,6 +11,7 @@ use crate::rule::LogSource;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// Sigma field → native names.
 pub(super) type Fields = BTreeMap<String, Vec<String>>;
@@ -231,10 +232,10 @@ fn too_many(path: &str, what: &str) -> Problem {
 }
 
 /// `special` over `general`.
-fn merged(general: &Fields, special: &Fields) -> Fields {
+fn merged(general: &Fields, special: &Fields) -> Arc<Fields> {
     let mut fields = general.clone();
     fields.extend(special.clone());
-    fields
+    Arc::new(fields)
 }
 
 /// Adds what tells events that have a channel and an event id.
@@ -243,7 +244,7 @@ pub(super) fn add_channels(
     section: ChannelSection,
     taxonomy: &mut Taxonomy,
 ) -> Result<(), Problem> {
-    let product = |service: Option<&str>, category: Option<&str>, fields: Fields| View {
+    let product = |service: Option<&str>, category: Option<&str>, fields: Arc<Fields>| View {
         logsource: LogSource {
             product: Some(section.product.clone()),
             category: category.map(str::to_owned),
@@ -253,7 +254,7 @@ pub(super) fn add_channels(
         is_repeat: false,
     };
     if section.other_channels {
-        let view = product(None, None, section.fields.clone());
+        let view = product(None, None, Arc::new(section.fields.clone()));
         let class = Class { name: section.product.clone(), views: vec![view] };
         let class = taxonomy.add(class, vec![]).ok_or_else(|| too_many(path, "products"))?;
         taxonomy.channels.other = Some(class);

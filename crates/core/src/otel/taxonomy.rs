@@ -13,7 +13,8 @@ use super::record::LogRecord;
 use super::{extend, file};
 use crate::problem::Problem;
 use crate::rule::LogSource;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 
 /// One of the log sources that a class belongs to, and what its rules call the fields.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -22,7 +23,7 @@ pub struct View {
     pub logsource: LogSource,
     /// Sigma field → native field names, any of whose values count. A field not listed is looked
     /// up under its own name; an empty list says that this source cannot carry the field.
-    pub fields: BTreeMap<String, Vec<String>>,
+    pub fields: Arc<BTreeMap<String, Vec<String>>>,
     /// Whether the event repeats what other events have told: then rules that name neither category
     /// nor service do not apply, since they have seen those.
     pub is_repeat: bool,
@@ -119,7 +120,19 @@ impl Taxonomy {
         for (path, text) in files {
             file::read(path, text, &mut taxonomy)?;
         }
+        taxonomy.share_fields();
         Ok(taxonomy)
+    }
+
+    /// Keeps equal names of fields once: hundreds of classes differ in other things.
+    pub(super) fn share_fields(&mut self) {
+        let mut known: HashSet<Arc<BTreeMap<String, Vec<String>>>> = HashSet::new();
+        for view in self.classes.iter_mut().flat_map(|class| &mut class.views) {
+            match known.get(&view.fields) {
+                Some(same) => view.fields = Arc::clone(same),
+                None => _ = known.insert(Arc::clone(&view.fields)),
+            }
+        }
     }
 
     /// Decodes `record` and hands out each event in it: one as a rule, several where the body is a

@@ -85,7 +85,8 @@ const STORIES: [Story; 18] = [
     Story {
         name: "a reverse shell starts",
         windows: false,
-        rules: &["3c2d7ba3-65cb-4e00-9d04-fdc4e722e75d"],
+        // The audit record of the command, and the process that audit records together tell of.
+        rules: &["3c2d7ba3-65cb-4e00-9d04-fdc4e722e75d", "a54d4bc2-002b-4696-83a0-2dac045d9bff"],
         play: reverse_shell,
     },
     Story {
