@@ -85,7 +85,7 @@ fn value(event: &Event<'_>, view: &View) -> Value {
         add(&mut map, name, value);
     }
     let native = map.clone();
-    for (name, sources) in &view.fields {
+    for (name, sources) in view.fields.iter() {
         map.remove(name);
         for source in sources {
             match native.get(source) {

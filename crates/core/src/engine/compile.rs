@@ -2,7 +2,7 @@
 
 use super::glob::Glob;
 use super::index::Builder;
-use super::literals;
+use super::literals::{Checks, Needs};
 use super::options::Options;
 use super::prefilter::Prefilter;
 use super::program::{Ask, Lazy, Lists, NO, Op, Program, SlotProgram, YES};
@@ -207,16 +207,17 @@ impl<'p> Compiler<'p> {
 
     fn lazy(&mut self, pred: usize) -> Placed {
         let pred = self.plan.preds[pred].clone();
-        let (mut glob, mut guard) = (None, None);
+        let (mut glob, mut guard, mut checks) = (None, None, Checks::default());
         match &pred.test {
             Test::Regex(expression) if self.options.guards => {
-                let needed = literals::required(&expression.pattern, &expression.flags);
-                guard = needed.map(|literals| self.guard(pred.slot, &literals));
+                let needs = Needs::of(&expression.pattern, &expression.flags);
+                guard = needs.indexed().map(|literals| self.guard(pred.slot, literals));
+                checks = needs.checks();
             }
             Test::Text(pattern) => glob = Some(Glob::new(pattern)),
             _ => {}
         }
-        let lazy = Lazy { pred, glob, guard };
+        let lazy = Lazy { pred, glob, guard, checks };
         self.program.lazies.push(lazy);
         Placed::Lazy(self.program.lazies.len() as u32 - 1)
     }

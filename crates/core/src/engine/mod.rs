@@ -20,7 +20,7 @@ mod watch;
 use crate::otel::{Class, Event};
 use crate::plan::{applying, plan};
 use crate::rule::Rule;
-pub(crate) use literals::required as required_literals;
+pub(crate) use literals::Needs;
 pub use options::Options;
 use program::Program;
 pub use run::{Hit, Scratch};

@@ -2,6 +2,7 @@
 
 use super::glob::Glob;
 use super::index::Index;
+use super::literals::Checks;
 use super::prefilter::Prefilter;
 use crate::plan::{Plan, Pred};
 use crate::rule::Test;
@@ -85,6 +86,8 @@ pub struct Lazy {
     pub glob: Option<Glob>,
     /// Group without which it cannot be true.
     pub guard: Option<u32>,
+    /// For a [`Test::Regex`], what to look for before it is run.
+    pub checks: Checks,
 }
 
 impl Lazy {

@@ -9,6 +9,8 @@ use crate::rule::Test;
 use crate::spec;
 use crate::value::{Value, fold_into};
 use std::borrow::Cow;
+use std::cell::Cell;
+use std::net::IpAddr;
 
 /// A rule that matched.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct Scratch {
     name: String,
     hits: Vec<Hit>,
     tried: Tried,
+    /// The address read last: epoch, source, and what it is.
+    address: Cell<(u32, u32, Option<IpAddr>)>,
 }
 
 /// Names in the order of an event's fields, each with its list of slots: the next event of the class
@@ -323,20 +327,43 @@ impl Scratch {
                 };
                 number.is_some_and(|number| spec::compare(*order, number, *bound))
             }
-            Test::FieldRef { place, cased, .. } => lazy.pred.other.is_some_and(|other| {
-                let others =
-                    self.values_of(program, other as u32).filter_map(|other| self::text(event, other.source));
-                others.into_iter().any(|other| spec::stands(&text, &other, *place, *cased))
+            Test::FieldRef { place, cased: false, .. } => lazy.pred.other.is_some_and(|other| {
+                let mut others = self.values_of(program, other as u32).filter(|other| !other.is_null);
+                others.any(|other| spec::stands(self.folded(value), self.folded(other), *place, true))
             }),
-            Test::Regex(expression) => expression.is_match(&text),
-            Test::Cidr(network) => spec::address(&text).is_some_and(|address| network.contains(&address)),
+            Test::FieldRef { place, cased: true, .. } => lazy.pred.other.is_some_and(|other| {
+                let others = self.values_of(program, other as u32);
+                let mut others = others.filter_map(|other| self::text(event, other.source));
+                others.any(|other| spec::stands(&text, &other, *place, true))
+            }),
+            Test::Regex(expression) => {
+                lazy.checks.may_match(&text, self.folded(value)) && expression.is_match(&text)
+            }
+            Test::Cidr(network) => {
+                self.address(value, &text).is_some_and(|address| network.contains(&address))
+            }
             Test::TimePart(part, wanted) => spec::time_part(*part, &text) == Some(*wanted),
             Test::Text(_) => lazy.glob.as_ref().is_some_and(|glob| self.glob_holds(event, glob, value)),
         }
     }
 
+    fn folded(&self, value: &Folded) -> &str {
+        &self.folded[value.start as usize..value.end as usize]
+    }
+
+    /// The address that a value is, which several networks may be asked about one after the other.
+    fn address(&self, value: &Folded, text: &str) -> Option<IpAddr> {
+        let (epoch, source, known) = self.address.get();
+        if (epoch, source) == (self.epoch, value.source) {
+            return known;
+        }
+        let address = spec::address(text);
+        self.address.set((self.epoch, value.source, address));
+        address
+    }
+
     pub(super) fn glob_holds(&self, event: &Event<'_>, glob: &Glob, value: &Folded) -> bool {
-        let folded = &self.folded[value.start as usize..value.end as usize];
+        let folded = self.folded(value);
         text(event, value.source).is_some_and(|raw| {
             let subject = if glob.cased() { raw.as_ref() } else { folded };
             glob.matches(subject) || glob.matches(subject.trim_end_matches(' '))

@@ -5,7 +5,7 @@
 //! real ones. It is made to find the few rules that cost a hundred times what others do, not to rank
 //! the others.
 
-use crate::engine::required_literals;
+use crate::engine::Needs;
 use crate::problem::Problem;
 use crate::rule::{Expr, Expression, Item, Part, Pattern, Rule, Test};
 use regex_syntax::hir::{Class, Hir, HirKind};
@@ -157,9 +157,9 @@ fn of_item(item: &Item) -> Estimate<'_> {
     let (share, ask_ns) = match &item.test {
         Test::Text(pattern) => of_pattern(pattern, bytes),
         Test::Regex(expression) => {
-            let needed = required_literals(&expression.pattern, &expression.flags);
-            let share = |literals: Vec<String>| literals.iter().map(|l| share_of_literal(l, bytes)).sum();
-            (needed.map_or(FILLED, share).min(FILLED), bytes * ns_per_byte(expression))
+            let needs = Needs::of(&expression.pattern, &expression.flags);
+            let share = |literals: &[String]| literals.iter().map(|l| share_of_literal(l, bytes)).sum();
+            (needs.indexed().map_or(FILLED, share).min(FILLED), bytes * ns_per_byte(expression))
         }
         Test::Cidr(_) | Test::Number(..) | Test::TimePart(..) | Test::FieldRef { .. } => (FILLED, COMPARE_NS),
         Test::Exists(true) => (FILLED, FOUND_NS),
