@@ -100,7 +100,7 @@ enum Placed {
 
 impl<'p> Compiler<'p> {
     fn new(plan: &'p Plan, options: Options) -> Self {
-        let mut program = Program::default();
+        let mut program = Program { remember_names: options.names, ..Program::default() };
         let mut name_slots: Vec<Vec<u32>> = vec![];
         for (number, slot) in plan.slots.iter().enumerate() {
             match slot {
@@ -136,7 +136,7 @@ impl<'p> Compiler<'p> {
     fn finish(mut self, mut group_rules: Vec<Vec<u32>>) -> (Program, Vec<Option<Placed>>) {
         group_rules.resize(self.group_shares.len(), vec![]);
         for (slot, builder) in self.builders.into_iter().enumerate() {
-            if self.program.texts == Some(slot as u32) {
+            if self.options.prefilter && self.program.texts == Some(slot as u32) {
                 self.program.prefilter = Prefilter::new(&builder);
             }
             self.program.slots[slot].index = builder.build();
@@ -209,10 +209,14 @@ impl<'p> Compiler<'p> {
         let pred = self.plan.preds[pred].clone();
         let (mut glob, mut guard, mut checks) = (None, None, Checks::default());
         match &pred.test {
-            Test::Regex(expression) if self.options.guards => {
+            Test::Regex(expression) => {
                 let needs = Needs::of(&expression.pattern, &expression.flags);
-                guard = needs.indexed().map(|literals| self.guard(pred.slot, literals));
-                checks = needs.checks();
+                if self.options.guards {
+                    guard = needs.indexed().map(|literals| self.guard(pred.slot, literals));
+                }
+                if self.options.checks {
+                    checks = needs.checks();
+                }
             }
             Test::Text(pattern) => glob = Some(Glob::new(pattern)),
             _ => {}

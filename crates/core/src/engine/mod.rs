@@ -95,8 +95,8 @@ impl Engine {
     ) -> &'s [Hit] {
         match self.program(event) {
             Some((class, program)) => {
-                watch.begins(event.class.map_or(class, |class| usize::from(class.0)));
-                scratch.run(self.number, class, program, event, watch)
+                watch.begins(class);
+                scratch.run((self.number, class), program, event, watch)
             }
             None => &[],
         }

@@ -14,6 +14,15 @@ pub struct Options {
     /// A regular expression is tried only where a literal that it needs was seen.
     #[doc(hidden)]
     pub guards: bool,
+    /// What else it needs is looked for in the value before it is run.
+    #[doc(hidden)]
+    pub checks: bool,
+    /// All texts of an event are searched at once for any keyword, before each is for all.
+    #[doc(hidden)]
+    pub prefilter: bool,
+    /// The order of the fields of a class's last event is remembered.
+    #[doc(hidden)]
+    pub names: bool,
     /// The question that decides most often is asked first; off, as the rule has them.
     #[doc(hidden)]
     pub order: bool,
@@ -29,6 +38,9 @@ impl Options {
         ("index", |options| &mut options.index),
         ("wake", |options| &mut options.wake),
         ("guards", |options| &mut options.guards),
+        ("checks", |options| &mut options.checks),
+        ("prefilter", |options| &mut options.prefilter),
+        ("names", |options| &mut options.names),
         ("order", |options| &mut options.order),
     ];
 
@@ -50,7 +62,15 @@ impl Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Options { index: true, wake: true, guards: true, order: true }
+        Options {
+            index: true,
+            wake: true,
+            guards: true,
+            checks: true,
+            prefilter: true,
+            names: true,
+            order: true,
+        }
     }
 }
 
@@ -62,6 +82,9 @@ mod tests {
     fn a_switch_is_turned_off_by_its_name() {
         let options = Options::without(&["wake", "order"]).unwrap();
         assert_eq!(options, Options { wake: false, order: false, ..Options::default() });
-        assert_eq!(Options::without(&["speed"]), Err("`speed` is none of index, wake, guards, order".into()));
+        assert_eq!(
+            Options::without(&["speed"]),
+            Err("`speed` is none of index, wake, guards, checks, prefilter, names, order".into())
+        );
     }
 }

@@ -16,6 +16,8 @@ pub struct Program {
     pub names: HashMap<Box<str>, u32, FixedState>,
     /// Slots that take the values of a name.
     pub name_slots: Lists,
+    /// Whether the names of an event are remembered for the next.
+    pub remember_names: bool,
     /// The slot that takes all texts, if keywords are asked for.
     pub texts: Option<u32>,
     /// Finds nothing in an event's texts if no predicate of `texts` can be true of one of them.

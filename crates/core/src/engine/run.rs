@@ -84,12 +84,11 @@ const END: u32 = u32::MAX;
 const UNWANTED: u32 = u32::MAX;
 
 impl Scratch {
-    /// Finds the rules that match, in the order of the rule set, each once. `engine` and `class` say
+    /// Finds the rules that match, in the order of the rule set, each once. The first argument says
     /// which program of all programs it is.
     pub(super) fn run(
         &mut self,
-        engine: u64,
-        class: usize,
+        (engine, class): (u64, usize),
         program: &Program,
         event: &Event<'_>,
         watch: &mut impl Watch,
@@ -144,7 +143,9 @@ impl Scratch {
                 Some((known, list)) if **known == **name => *list,
                 _ => {
                     let list = self.look_up(program, name);
-                    layout.remember(source, name, list);
+                    if program.remember_names {
+                        layout.remember(source, name, list);
+                    }
                     list
                 }
             };
