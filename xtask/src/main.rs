@@ -3,6 +3,7 @@
 mod bench;
 mod corpora;
 mod demo;
+mod deny;
 mod estate;
 mod fuzz;
 mod test;
@@ -25,6 +26,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Run everything that CI runs: format, lints, documentation, tests
     Test,
+    /// Hold the dependency tree against deny.toml; part of `test`
+    Deny,
     Estate(estate::Arguments),
     Fuzz(fuzz::Arguments),
     Bench(bench::Arguments),
@@ -42,6 +45,7 @@ fn main() -> Result<ExitCode> {
     match Arguments::parse().task {
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Test => test::run(),
+        Task::Deny => deny::check().map(|fine| if fine { ExitCode::SUCCESS } else { ExitCode::FAILURE }),
         Task::Estate(arguments) => estate::run(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Bench(arguments) => bench::run(&arguments).map(|()| ExitCode::SUCCESS),
         Task::Fuzz(arguments) => fuzz::run(&arguments).map(|()| ExitCode::SUCCESS),

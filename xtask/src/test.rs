@@ -32,6 +32,10 @@ pub fn run() -> Result<ExitCode> {
     };
     step(&mut steps, "documentation", deny, &["doc", "--workspace", "--no-deps"])?;
     step(&mut steps, "documentation's tests", |_| {}, &["test", "--workspace", "--doc"])?;
+    println!("\n== dependencies: cargo deny check");
+    let started = Instant::now();
+    let passed = crate::deny::check()?;
+    steps.push(Step { name: "dependencies", passed, took: started.elapsed() });
     let summary = tests(&mut steps)?;
 
     println!("\n");

@@ -1,6 +1,8 @@
 //! Every noteworthy happening: one place that makes both the log line and the counter, so that
 //! neither drifts from the other.
 
+use crate::telemetry::metrics::METRICS;
+use crate::telemetry::vitals::VITALS;
 use serde::Serialize;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -47,6 +49,26 @@ pub struct Counters {
     pub verify_skipped: AtomicU64,
     /// Answers in which the engine differed from the definition, one for each event and rule.
     pub engine_differences: AtomicU64,
+    /// Log rows read, bytes on the wire before compression.
+    pub read_bytes: AtomicU64,
+    /// Rows read with their bodies; more than were evaluated where some had to be read again.
+    pub bodies_read: AtomicU64,
+    /// Keys of rows read to tell new rows of a mixed part from known ones.
+    pub keys_read: AtomicU64,
+    /// Rows of the service's own logs.
+    pub rows_own: AtomicU64,
+    /// Alerts closed early to make room.
+    pub alerts_evicted: AtomicU64,
+    /// Detections counted in an alert for many entities.
+    pub detections_folded: AtomicU64,
+    /// Queries made.
+    pub queries: AtomicU64,
+    /// Rows that ClickHouse read for our queries, as it reports.
+    pub query_rows: AtomicU64,
+    /// Bytes that ClickHouse read for our queries, as it reports.
+    pub query_bytes: AtomicU64,
+    /// Time that ClickHouse worked for our queries, as it reports, nanoseconds.
+    pub query_ns: AtomicU64,
 }
 
 impl Counters {
@@ -70,6 +92,16 @@ impl Counters {
             verified: AtomicU64::new(0),
             verify_skipped: AtomicU64::new(0),
             engine_differences: AtomicU64::new(0),
+            read_bytes: AtomicU64::new(0),
+            bodies_read: AtomicU64::new(0),
+            keys_read: AtomicU64::new(0),
+            rows_own: AtomicU64::new(0),
+            alerts_evicted: AtomicU64::new(0),
+            detections_folded: AtomicU64::new(0),
+            queries: AtomicU64::new(0),
+            query_rows: AtomicU64::new(0),
+            query_bytes: AtomicU64::new(0),
+            query_ns: AtomicU64::new(0),
         }
     }
 }
@@ -179,8 +211,16 @@ pub enum Event<'a> {
     StoreFailed { why: &'a str, first: bool, retry_in: Duration },
     /// Results are committed again.
     StoreBack,
-    /// The limit of open alerts was reached.
+    /// The limit of open alerts was reached; so many were closed early.
     AlertsEvicted { alerts: u64 },
+    /// The machine's clock was set back while we ran.
+    ClockSetBack { by: Duration },
+    /// Alerts wait for a target that is not configured any more.
+    OrphanQueue { target: &'a str, alerts: u64 },
+    /// The queue of a target is full while others are not: what is too much was given up.
+    QueueOverflowed { target: &'a str, alerts: u64 },
+    /// So many detections were counted in an alert for many entities.
+    DetectionsFolded { detections: u64 },
     /// So many audit events were finished before all of their records had come, because too many
     /// were waiting.
     AuditEventsEarly { events: u64 },
@@ -203,6 +243,7 @@ impl Event<'_> {
         let c = &COUNTERS;
         match self {
             Event::SourceOpened { layout, version } => {
+                VITALS.source(None);
                 tracing::info!(version, "reading {layout}");
             }
             Event::NoSettings { user } => tracing::warn!(
@@ -211,6 +252,7 @@ impl Event<'_> {
             ),
             Event::SourceFailed { why, first, retry_in } => {
                 add(&c.source_failures, 1);
+                VITALS.source(Some((*why).to_owned()));
                 match first {
                     true => {
                         tracing::error!(retry_in_ms = retry_in.as_millis() as u64, "cannot read logs: {why}")
@@ -222,6 +264,7 @@ impl Event<'_> {
                 }
             }
             Event::SourceBack { away } => {
+                VITALS.source(None);
                 tracing::info!(away_s = away.as_secs(), "reading logs again; nothing was lost");
             }
             Event::OtherTable { saved, now } => tracing::warn!(
@@ -266,6 +309,7 @@ impl Event<'_> {
     /// The second half of [`Event::emit`]: rows, rules, state and the end.
     fn emit_processing(&self) {
         static CUT: AtomicBool = AtomicBool::new(false);
+        static FOLDED: AtomicBool = AtomicBool::new(false);
         static EVICTED: AtomicBool = AtomicBool::new(false);
         static AUDIT_EARLY: AtomicBool = AtomicBool::new(false);
         let c = &COUNTERS;
@@ -283,6 +327,7 @@ impl Event<'_> {
             }
             Event::RulesLoaded { rules, rejected, filtered, reload } => {
                 c.rules.store(*rules as u64, Ordering::Relaxed);
+                VITALS.rules(*rules);
                 add(&c.reloads, u64::from(*reload));
                 tracing::info!(
                     rules,
@@ -299,6 +344,7 @@ impl Event<'_> {
             }
             Event::StoreFailed { why, first, retry_in } => {
                 add(&c.store_failures, 1);
+                VITALS.store(Some((*why).to_owned()));
                 match first {
                     true => tracing::error!(
                         retry_in_ms = retry_in.as_millis() as u64,
@@ -307,12 +353,43 @@ impl Event<'_> {
                     false => tracing::debug!("still cannot write the state file: {why}"),
                 }
             }
-            Event::StoreBack => tracing::info!("the state file is written again; nothing was lost"),
-            Event::AlertsEvicted { alerts } if once(&EVICTED) => {
-                tracing::warn!(
+            Event::StoreBack => {
+                VITALS.store(None);
+                tracing::info!("the state file is written again; nothing was lost");
+            }
+            Event::AlertsEvicted { alerts } => {
+                add(&c.alerts_evicted, *alerts);
+                if once(&EVICTED) {
+                    tracing::warn!(
+                        alerts,
+                        "the limit of open alerts is reached: the quietest are closed early (told once)"
+                    );
+                }
+            }
+            Event::ClockSetBack { by } => tracing::warn!(
+                by_s = by.as_secs(),
+                "the machine's clock was set back: until a restart, the times of sending in alerts are ahead of it"
+            ),
+            Event::OrphanQueue { target, alerts } => tracing::warn!(
+                alerts,
+                "alerts wait for `{target}`, which is not a target any more: configure it again, or \
+                 `otel-log-ai alerts drop --waiting --all --target {target}`"
+            ),
+            Event::QueueOverflowed { target, alerts } => {
+                METRICS.dead(target, "queue_full", *alerts);
+                tracing::error!(
                     alerts,
-                    "the limit of open alerts is reached: the quietest are closed early (told once)"
+                    "the queue of target `{target}` is full: its latest alerts go to its dead letters"
                 );
+            }
+            Event::DetectionsFolded { detections } => {
+                add(&c.detections_folded, *detections);
+                if once(&FOLDED) {
+                    tracing::warn!(
+                        "too many alerts are open (`alerts.limits`): further hosts share one alert of their rule \
+                         (told once, counted always)"
+                    );
+                }
             }
             Event::AuditEventsEarly { events } if once(&AUDIT_EARLY) => {
                 tracing::warn!(

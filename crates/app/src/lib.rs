@@ -12,3 +12,6 @@ pub mod rules;
 pub mod signoz;
 pub mod store;
 pub mod tail;
+pub mod target;
+pub mod telemetry;
+pub mod tls;

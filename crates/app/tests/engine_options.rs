@@ -6,8 +6,8 @@
 mod common;
 
 use common::{corpus, corpus_rows, otel_log_ai, sigmahq, workspace};
-use otel_log_ai_core::detect::Detector;
-use otel_log_ai_core::engine::{Options, Scratch};
+use otel_log_ai_core::detect::{Detector, Scratch};
+use otel_log_ai_core::engine::Options;
 use otel_log_ai_core::otel::Taxonomy;
 use otel_log_ai_testkit::windows::Shape;
 

@@ -58,6 +58,7 @@ impl Site {
             "clickhouse: {{url: '{clickhouse_url}', database: {database}, start: beginning, poll_interval: 50ms, \
              password: '${{env:TEST_PASSWORD:-}}'}}\n\
              rules: {{paths: [./rules], reload_interval: 1s}}\n\
+             http: {{listen: '127.0.0.1:0'}}\n\
              keep: {{url: '{keep}', api_key: key-in-config}}\n{more}"
         );
         std::fs::write(self.path("c.yaml"), text).unwrap();
@@ -78,6 +79,25 @@ impl Site {
 
     fn log(&self) -> String {
         std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    /// The address of the HTTP port, which the service tells in its log.
+    fn port(&self) -> String {
+        self.wait("the port", |site| site.log().contains("health and metrics"));
+        let log = self.log();
+        let line = log.lines().rfind(|line| line.contains("health and metrics")).unwrap();
+        let plain: String = line.replace("\u{1b}[3m", "").replace("\u{1b}[0m", "").replace("\u{1b}[2m", "");
+        format!("http://{}", plain.rsplit("address=").next().unwrap().trim())
+    }
+
+    /// Status and body of the answer of the HTTP port.
+    fn get(&self, path: &str) -> (u16, String) {
+        let url = format!("{}{path}", self.port());
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let response = reqwest::get(url).await.unwrap();
+            (response.status().as_u16(), response.text().await.unwrap())
+        })
     }
 
     fn stats(&self) -> Value {
@@ -335,4 +355,87 @@ fn the_records_of_one_audit_event_meet_across_batches_and_a_restart() {
     let key = ("Web shell".to_string(), "lin01".to_string());
     assert_eq!(site.alerts().get(&key), Some(&1), "{:?}", site.alerts());
     assert_eq!(service.stop(), Some(0), "{}", site.log());
+}
+
+#[test]
+fn the_port_tells_how_it_goes() {
+    let site = Site::new("svc_port");
+    site.insert("one", 0..3);
+    let service = site.start();
+    site.wait("three alerts", |site| site.alerts().len() == 3);
+    site.wait("readiness", |site| site.get("/readyz").0 == 200);
+    assert_eq!(site.get("/healthz").0, 200);
+    site.wait("the count", |site| {
+        site.get("/metrics").1.contains("alerts_delivered_total{target=\"keep\"} 3")
+    });
+    let (_, text) = site.get("/metrics");
+    let value = |name: &str| -> f64 {
+        let line = text.lines().find(|line| line.split([' ', '{']).next() == Some(name));
+        let line = line.unwrap_or_else(|| panic!("{name} in\n{text}"));
+        line.rsplit(' ').next().unwrap().parse().unwrap()
+    };
+    assert_eq!(value("otel_log_ai_rows_total"), 3.0);
+    assert_eq!(value("otel_log_ai_detections_total"), 3.0);
+    assert_eq!(value("otel_log_ai_backlog_rows"), 0.0);
+    assert_eq!(value("otel_log_ai_queue_alerts"), 0.0);
+    assert_eq!(value("otel_log_ai_target_up"), 1.0);
+    assert_eq!(value("otel_log_ai_rules"), 1.0);
+    assert!(value("otel_log_ai_read_bytes_total") > 0.0);
+    assert!(value("otel_log_ai_clickhouse_queries_total") > 2.0);
+    assert!(!text.contains("key-in-config"));
+    // It tells the truth when Keep is away.
+    site.keep.stop();
+    site.insert("one", 3..4);
+    site.wait("the bad news", |site| site.get("/readyz").0 == 503);
+    let (_, body) = site.get("/readyz");
+    let ready: Value = serde_json::from_str(&body).unwrap();
+    let broken: Vec<&str> = ready["checks"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter(|check| check["ok"] == false)
+        .map(|check| check["part"].as_str().unwrap())
+        .collect();
+    assert_eq!(broken, ["target keep"], "{body}");
+    assert_eq!(site.get("/healthz").0, 200);
+    assert_eq!(service.stop(), Some(0));
+}
+
+#[test]
+fn alerts_are_listed_retried_and_dropped_beside_the_service() {
+    let site = Site::new("svc_alerts");
+    let file = site.path("alerts.ndjson");
+    let targets = format!("targets: [{{name: archive, type: file, path: '{}'}}]\n", file.display());
+    site.configure(&ClickHouse::shared().url(), &targets);
+    site.insert("one", 0..3);
+    site.keep.stop();
+    let service = site.start();
+    site.wait("the file", |_| std::fs::read_to_string(&file).is_ok_and(|text| text.lines().count() == 3));
+    let output = site.command(&["alerts", "list", "--output", "ndjson"]).output().unwrap();
+    let entries: Vec<Value> =
+        stdout(&output).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(entries.len(), 3, "{}{}", stdout(&output), stderr(&output));
+    assert!(entries.iter().all(|entry| entry["state"] == "waiting" && entry["target"] == "keep"));
+    let id = entries[0]["id"].as_str().unwrap();
+    let output = site.command(&["alerts", "drop", "--waiting", &id[..13]]).output().unwrap();
+    assert_eq!(stdout(&output), "1 removed\n", "{}", stderr(&output));
+    let output = site.command(&["alerts", "list"]).output().unwrap();
+    let text = stdout(&output);
+    assert!(text.contains("keep: 2 wait, 0 given up") && text.contains("archive: 0 wait"), "{text}");
+    let output = site.command(&["alerts", "retry", "abcdef99"]).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(stderr(&output).contains("there is no dead letter"), "{}", stderr(&output));
+    // A target that is taken out of the configuration leaves its queue behind, and that is told.
+    assert_eq!(service.stop(), Some(0));
+    let with_keep = std::fs::read_to_string(site.path("c.yaml")).unwrap();
+    let without: Vec<&str> = with_keep.lines().filter(|line| !line.starts_with("keep:")).collect();
+    std::fs::write(site.path("c.yaml"), without.join("\n")).unwrap();
+    let service = site.start();
+    site.wait("the word on it", |site| site.log().contains("alerts wait for `keep`, which is not a target"));
+    assert_eq!(service.stop(), Some(0));
+    std::fs::write(site.path("c.yaml"), with_keep).unwrap();
+    site.keep.restart().unwrap();
+    let service = site.start();
+    site.wait("what is left", |site| site.alerts().len() == 2);
+    assert_eq!(service.stop(), Some(0));
 }

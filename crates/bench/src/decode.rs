@@ -4,7 +4,7 @@ use crate::inputs::Set;
 use crate::report::{Report, rate};
 use cpu_time::ThreadTime;
 use otel_log_ai_core::detect::Detector;
-use otel_log_ai_core::otel::LogRecord;
+use otel_log_ai_core::otel::{Buffers, LogRecord};
 use std::hint::black_box;
 use std::time::Duration;
 
@@ -13,9 +13,10 @@ pub fn measure(detector: &Detector, windows: &[Set], others: &[Set], report: &mu
     for set in windows.iter().chain(others) {
         let records = set.records();
         let taxonomy = detector.taxonomy();
+        let mut buffers = Buffers::default();
         let per_s = rate(records.len(), || {
             for record in &records {
-                taxonomy.recognise(record, &mut |event| {
+                taxonomy.recognise_in(&mut buffers, record, &mut |event| {
                     black_box(&event);
                 });
             }

@@ -6,6 +6,7 @@ mod inputs;
 mod matching;
 mod peer;
 mod report;
+mod rows;
 mod start;
 
 use anyhow::Result;
@@ -41,6 +42,7 @@ fn main() -> Result<()> {
     let others = inputs::sources(&arguments.corpora, arguments.events)?;
     decode::measure(&detector, &sets, &others, &mut report);
     matching::measure(&detector, &sets, &mut report)?;
+    rows::measure(&detector, &sets, &mut report)?;
     if !arguments.alone {
         peer::measure(&detector, &paths, &sets, &mut report)?;
     }

@@ -4,8 +4,8 @@ use crate::inputs::Set;
 use crate::report::{Report, rate};
 use anyhow::Result;
 use cpu_time::ThreadTime;
-use otel_log_ai_core::detect::Detector;
-use otel_log_ai_core::engine::Scratch;
+use otel_log_ai_core::detect::{Detector, Scratch};
+use otel_log_ai_core::engine;
 use otel_log_ai_core::otel::{Event, LogRecord};
 use std::hint::black_box;
 use std::time::Instant;
@@ -39,7 +39,7 @@ fn matched(detector: &Detector, on: &str, events: &[Event<'_>], target: f64, rep
     if events.is_empty() {
         return;
     }
-    let mut scratch = Scratch::default();
+    let mut scratch = engine::Scratch::default();
     let per_s = rate(events.len(), || {
         for event in events {
             black_box(detector.engine().run(event, &mut scratch));

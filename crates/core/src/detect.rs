@@ -1,8 +1,8 @@
 //! The whole way of one record: recognise, match, explain. What `scan` and `run` call.
 
 use crate::alert::{Detection, Origin};
-use crate::engine::{Engine, Hit, Options, Scratch};
-use crate::otel::{AuditEvent, AuditRecord, Event, LogRecord, Taxonomy};
+use crate::engine::{self, Engine, Hit, Options};
+use crate::otel::{AuditEvent, AuditRecord, Buffers, Event, LogRecord, Taxonomy};
 use crate::review::{Review, review};
 use crate::rule::Rule;
 use crate::spec::{self, Seen};
@@ -24,6 +24,15 @@ pub struct Outcome {
     pub fault: Option<String>,
     /// Audit records in it, to be put together by an [`crate::otel::Assembler`].
     pub audit: Vec<AuditRecord>,
+}
+
+/// One thread's working memory, kept from record to record.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    /// For decoding.
+    buffers: Buffers,
+    /// For matching.
+    engine: engine::Scratch,
 }
 
 impl Detector {
@@ -69,13 +78,14 @@ impl Detector {
         review: &mut impl Review,
     ) -> Outcome {
         let mut outcome = Outcome::default();
+        let Scratch { buffers, engine } = scratch;
         let mut number = 0;
-        self.taxonomy.recognise(record, &mut |event| {
-            self.run((record, number), &event, scratch, out, review);
+        self.taxonomy.recognise_in(buffers, record, &mut |event| {
+            self.run((record, number), event, engine, out, review);
             number += 1;
-            outcome.audit.extend(AuditRecord::all(&event, record, &ORIGIN_RESOURCES));
+            outcome.audit.extend(AuditRecord::all(event, record, &ORIGIN_RESOURCES));
             outcome.recognised |= event.class.is_some();
-            outcome.fault = outcome.fault.take().or(event.fault);
+            outcome.fault = outcome.fault.take().or_else(|| event.fault.take());
         });
         outcome
     }
@@ -94,7 +104,7 @@ impl Detector {
         review: &mut impl Review,
     ) {
         if let Some(event) = self.taxonomy.audit_event(audit) {
-            self.run((&audit.row.record(), 0), &event, scratch, out, review);
+            self.run((&audit.row.record(), 0), &event, &mut scratch.engine, out, review);
         }
     }
 
@@ -103,7 +113,7 @@ impl Detector {
         &self,
         (record, number): (&LogRecord<'_>, u64),
         event: &Event<'_>,
-        scratch: &mut Scratch,
+        scratch: &mut engine::Scratch,
         out: &mut Vec<Detection>,
         review: &mut impl Review,
     ) {
@@ -127,7 +137,7 @@ impl Detector {
         record: &LogRecord<'_>,
         event: &Event<'_>,
         hits: &[Hit],
-        scratch: &Scratch,
+        scratch: &engine::Scratch,
         out: &mut Vec<Detection>,
         review: &mut impl Review,
     ) {
@@ -318,7 +328,7 @@ mod tests {
         let detector = detector();
         let record = LogRecord { body: BODY.into(), ..LogRecord::default() };
         let event = detector.taxonomy().events(&record).remove(0);
-        let mut scratch = Scratch::default();
+        let mut scratch = engine::Scratch::default();
         let mut wrong = detector.engine().run(&event, &mut scratch).to_vec();
         // The engine is made to miss A and to find B.
         wrong[0].rule = 1;

@@ -15,6 +15,7 @@ pub mod alert;
 pub mod detect;
 pub mod engine;
 pub mod otel;
+pub mod parallel;
 pub mod plan;
 pub mod problem;
 pub mod report;

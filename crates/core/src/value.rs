@@ -80,13 +80,36 @@ pub fn float_text(f: f64) -> String {
 /// Each character is lowered on its own, so that folding a text and folding a piece of it agree
 /// (the context rule for the Greek final sigma would break `contains`).
 pub fn fold_into(text: &str, out: &mut String) {
-    if text.is_ascii() {
+    let mut rest = text;
+    loop {
+        let (ascii, more) = rest.split_at(ascii_length(rest.as_bytes()));
         let start = out.len();
-        out.push_str(text);
+        out.push_str(ascii);
         out[start..].make_ascii_lowercase();
-    } else {
-        out.extend(text.chars().flat_map(char::to_lowercase));
+        let mut others = more.chars();
+        rest = loop {
+            let before = others.as_str();
+            match others.next() {
+                None => return,
+                Some(c) if c.is_ascii() => break before,
+                Some(c) => out.extend(c.to_lowercase()),
+            }
+        };
     }
+}
+
+/// How many ASCII bytes stand at the beginning; whole blocks are looked at together.
+fn ascii_length(bytes: &[u8]) -> usize {
+    const BLOCK: usize = 32;
+    let mut at = 0;
+    while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
+        if !block.is_ascii() {
+            break;
+        }
+        at += BLOCK;
+    }
+    let rest = &bytes[at..];
+    at + rest.iter().position(|byte| !byte.is_ascii()).unwrap_or(rest.len())
 }
 
 /// [`fold_into`] a new string.
@@ -106,6 +129,14 @@ mod tests {
         assert_eq!(Value::Float(0.5).text().as_deref(), Some("0.5"));
         assert_eq!(Value::Int(-3).text().as_deref(), Some("-3"));
         assert_eq!(Value::from(" 12 ").number(), Some(12.0));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn folding_lowers_each_character_on_its_own(text in "[a-zA-Z ÄΣİßK]{0,80}") {
+            let lowered: String = text.chars().flat_map(char::to_lowercase).collect();
+            proptest::prop_assert_eq!(fold(&text), lowered);
+        }
     }
 
     #[test]

@@ -163,6 +163,7 @@ fn yaml(directory: &Path, config: &Config) -> String {
     format!(
         "clickhouse:\n  url: {}\n  database: signoz_logs\n  start: now\n  poll_interval: 250ms\n\
          rules:\n  paths: [{}]\n\
+         http:\n  listen: '127.0.0.1:0'\n\
          alerts:\n  instance: demo\n  environment: demo\n\
          keep:\n  url: {}\n  api_key: ${{env:{}}}\n\
          state:\n  path: {}\n",

@@ -2,9 +2,9 @@
 
 use super::{ConfigFile, Failure};
 use crate::clickhouse::{Client, Fault, Layout, Reader};
-use crate::config::Config;
+use crate::config::{Config, Delivery};
+use crate::rules;
 use crate::store::{Store, StoreError, StoreSettings};
-use crate::{keep, rules};
 use anyhow::Context;
 use otel_log_ai_core::problem::Problem;
 use serde::Serialize;
@@ -96,6 +96,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         }
         Ok(config) => {
             findings.ok("config", format!("{} is valid", path.display()));
+            check_secrets(&config, path, &mut findings);
             check_rules(&config, &mut findings);
             let runtime = tokio::runtime::Builder::new_current_thread()
                 .enable_all()
@@ -103,7 +104,7 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
                 .context("start the runtime")?;
             runtime.block_on(async {
                 check_clickhouse(&config, &mut findings).await;
-                check_keep(&config, &mut findings).await;
+                check_targets(&config, &mut findings).await;
             });
             check_state(&config.state_path, &mut findings);
         }
@@ -132,6 +133,29 @@ fn print(report: &Report, output: Output) -> Result<(), Failure> {
         }
     }
     Ok(())
+}
+
+/// Secrets belong into the environment or files of their own; if they stand in the configuration,
+/// nobody else should be able to read it.
+fn check_secrets(config: &Config, path: &Path, findings: &mut Findings) {
+    if config.literal_secrets.is_empty() {
+        return;
+    }
+    let keys = config.literal_secrets.join(", ");
+    #[cfg(unix)]
+    let others_read = {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::metadata(path).is_ok_and(|data| data.permissions().mode() & 0o044 != 0)
+    };
+    #[cfg(not(unix))]
+    let others_read = false;
+    let readable = if others_read { ", which other users can read" } else { "" };
+    findings.add(
+        Status::Warn,
+        "config",
+        format!("secrets stand in {}{readable}: {keys}", path.display()),
+        Some("use `${env:NAME}` or `${file:PATH}`".into()),
+    );
 }
 
 fn check_rules(config: &Config, findings: &mut Findings) {
@@ -225,19 +249,33 @@ async fn rows_of_last_hour(client: &Client, layout: &Layout) -> Result<u64, Faul
     Reader::new(&client.small(&sql).await?).u64()
 }
 
-async fn check_keep(config: &Config, findings: &mut Findings) {
-    const SUBJECT: &str = "keep";
-    let client = match keep::Client::new(&config.keep_settings()) {
-        Ok(client) => client,
+async fn check_targets(config: &Config, findings: &mut Findings) {
+    const SUBJECT: &str = "target";
+    let deliveries = match config.deliveries() {
+        Ok(deliveries) => deliveries,
         Err(error) => return findings.add(Status::Error, SUBJECT, format!("{error:#}"), None),
     };
-    match client.probe().await {
-        Ok(()) => findings.ok(SUBJECT, format!("{} takes alerts", client.endpoint())),
-        Err(message) => findings.add(Status::Error, SUBJECT, message, None),
+    for Delivery { target, .. } in deliveries {
+        let subject = if target.name() == "keep" { "keep" } else { SUBJECT };
+        match target.probe().await {
+            Ok(()) => findings.ok(subject, format!("{} takes alerts", target.place())),
+            Err(message) => findings.add(Status::Error, subject, message, None),
+        }
+        // Nothing has this fingerprint; the question shows whether the key may ask.
+        if target.can_verify()
+            && let Err(message) = target.stored(&["otel-log-ai-check"]).await
+        {
+            findings.add(
+                Status::Warn,
+                subject,
+                format!("cannot look whether alerts arrived: {message}"),
+                None,
+            );
+        }
     }
-    if config.keep.api_key.is_empty() {
+    if config.keep.url.is_some() && config.keep.api_key.is_empty() {
         let hint = Some("fine only for a Keep without authentication".to_string());
-        findings.add(Status::Warn, SUBJECT, "`keep.api_key` is empty", hint);
+        findings.add(Status::Warn, "keep", "`keep.api_key` is empty", hint);
     }
 }
 

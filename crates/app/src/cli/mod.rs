@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand.
 
+pub mod alerts;
 pub mod check;
 pub mod config;
 pub mod coverage;
@@ -13,6 +14,7 @@ mod sample;
 pub mod scan;
 
 use crate::config::Log;
+use crate::telemetry::otlp::OtlpLayer;
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use otel_log_ai_core::engine::Options;
 use otel_log_ai_core::otel::Taxonomy;
@@ -20,6 +22,8 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::{Layer, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
 
 /// Sigma detection on OpenTelemetry logs.
 ///
@@ -52,6 +56,8 @@ enum Command {
     Run(run::Args),
     /// Check configuration, rules, ClickHouse, Keep and state file, and say what to do
     Check(check::Args),
+    /// List, retry and drop alerts that wait for delivery or were given up
+    Alerts(alerts::Args),
     /// Evaluate rules on rows in files, offline
     Scan(scan::Args),
     /// List, check and show rules, and what they can see
@@ -157,6 +163,10 @@ pub fn dispatch(arguments: Arguments) -> Result<ExitCode, Failure> {
     match arguments.command {
         Command::Run(args) => run::run(args),
         Command::Check(args) => check::run(args),
+        Command::Alerts(args) => {
+            start_log(&OFFLINE_LOG);
+            alerts::run(&args)
+        }
         Command::Scan(args) => {
             start_log(&OFFLINE_LOG);
             scan::run(&args).map_err(Failure::unusable)?;
@@ -201,18 +211,24 @@ static OFFLINE_LOG: Log = Log { level: String::new(), json: false };
 
 /// Starts our own log on standard error.
 pub fn start_log(log: &Log) {
+    start_log_with(log, None);
+}
+
+/// Starts our own log on standard error and, if given, to a Collector.
+pub fn start_log_with(log: &Log, collector: Option<OtlpLayer>) {
     // A bare level is for us; the libraries below then only warn.
     let filter = match log.level.parse::<tracing::Level>() {
         Err(_) if log.level.is_empty() => EnvFilter::new("warn"),
         Ok(_) => EnvFilter::new(format!("warn,otel_log_ai={0},otel_log_ai_core={0}", log.level)),
         Err(_) => EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info")),
     };
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    // A second start in one process, as in tests, keeps the first.
-    let _ = match log.json {
-        true => builder.json().flatten_event(true).try_init(),
-        false => builder.with_ansi(std::io::stderr().is_terminal()).with_target(false).try_init(),
+    let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let text: Box<dyn Layer<_> + Send + Sync> = match log.json {
+        true => Box::new(text.json().flatten_event(true)),
+        false => Box::new(text.with_ansi(std::io::stderr().is_terminal()).with_target(false)),
     };
+    // A second start in one process, as in tests, keeps the first.
+    let _ = tracing_subscriber::registry().with(filter).with(text).with(collector).try_init();
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! `run`: the service.
 
-use super::{ConfigFile, EngineFlags, Failure, start_log};
+use super::{ConfigFile, EngineFlags, Failure, start_log_with};
 use crate::pipeline;
+use crate::telemetry::otlp;
 use anyhow::Context;
 use std::process::ExitCode;
+use tokio::sync::watch;
 
 /// Arguments.
 #[derive(Debug, clap::Args)]
@@ -21,10 +23,23 @@ pub struct Args {
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
     let mut config = args.config.read()?;
     config.rules.engine = args.engine.options().map_err(Failure::unusable)?;
-    start_log(&config.log);
+    let (layer, exporter) = match &config.telemetry {
+        Some(settings) => otlp::prepare(settings).map(|(layer, exporter)| (Some(layer), Some(exporter)))?,
+        None => (None, None),
+    };
+    start_log_with(&config.log, layer);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
-    let outcome = runtime.block_on(pipeline::run(config));
+    let outcome = runtime.block_on(async {
+        let (stop, stopped) = watch::channel(false);
+        let exporting = exporter.map(|exporter| tokio::spawn(exporter.run(stopped)));
+        let outcome = pipeline::run(config).await;
+        let _ = stop.send(true);
+        if let Some(exporting) = exporting {
+            let _ = exporting.await;
+        }
+        outcome
+    });
     // A blocking call that hangs must not hold the process after the drain.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));
     outcome.map(|()| ExitCode::SUCCESS)

@@ -130,10 +130,16 @@ impl Fault {
 }
 
 fn unreachable(url: &str, why: &str) -> Fault {
+    let hint = match why.contains("certificate") {
+        true => {
+            "`clickhouse.tls.ca` must have signed its certificate, and its name must be the one in the URL"
+        }
+        false => "is it running, and is `clickhouse.url` its HTTP interface (usually port 8123)?",
+    };
     Fault {
         kind: Kind::Unreachable,
         message: format!("ClickHouse at {url} cannot be reached: {why}"),
-        hint: Some("is it running, and is `clickhouse.url` its HTTP interface (usually port 8123)?".into()),
+        hint: Some(hint.into()),
     }
 }
 

@@ -14,6 +14,8 @@ pub use rowbinary::Reader;
 pub use rows::{Row, Rows};
 
 use crate::config;
+use crate::events::add;
+use crate::tls::TlsSettings;
 use hyper_util::client::legacy::{Client as HttpClient, connect::HttpConnector};
 use hyper_util::rt::TokioExecutor;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -54,7 +56,7 @@ impl std::fmt::Debug for InnerClient {
 impl Client {
     /// Connects, logs in and finds out whether settings may be sent.
     pub async fn connect(config: &config::ClickHouse) -> Result<Client, Fault> {
-        let bare = http_client(&config.url)?
+        let bare = http_client(&config.url, &config.tls)?
             .with_url(&config.url)
             .with_user(&config.user)
             .with_password(config.password.reveal())
@@ -154,15 +156,30 @@ impl Client {
             let next = tokio::time::timeout_at(deadline, cursor.next()).await.map_err(late)?;
             match next.map_err(explain)? {
                 Some(chunk) => each(&chunk)?,
-                None => return Ok(()),
+                None => {
+                    count(cursor.summary());
+                    return Ok(());
+                }
             }
         }
     }
 }
 
+/// Counts what a query cost ClickHouse. It says so in a header, which leaves with the first piece of
+/// the answer: for a long answer the figures are what had been read by then.
+fn count(summary: Option<&clickhouse::QuerySummary>) {
+    let counters = &crate::events::COUNTERS;
+    add(&counters.queries, 1);
+    if let Some(summary) = summary {
+        add(&counters.query_rows, summary.read_rows().unwrap_or(0));
+        add(&counters.query_bytes, summary.read_bytes().unwrap_or(0));
+        add(&counters.query_ns, summary.elapsed_ns().unwrap_or(0));
+    }
+}
+
 /// The HTTP client for `url`: with a connect timeout, and TLS only where the URL asks for it, so
 /// that a machine without CA certificates can still use plain HTTP.
-fn http_client(url: &str) -> Result<clickhouse::Client, Fault> {
+fn http_client(url: &str, tls: &TlsSettings) -> Result<clickhouse::Client, Fault> {
     let mut connector = HttpConnector::new();
     connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
     connector.set_keepalive(Some(Duration::from_secs(60)));
@@ -173,12 +190,13 @@ fn http_client(url: &str) -> Result<clickhouse::Client, Fault> {
         return Ok(clickhouse::Client::with_http_client(builder.build(connector)));
     }
     connector.enforce_http(false);
-    let tls = hyper_rustls::HttpsConnectorBuilder::new().with_native_roots().map_err(|error| Fault {
+    let tls = tls.client_config().map_err(|error| Fault {
         kind: Kind::Other,
-        message: format!("the CA certificates of this machine cannot be read: {error}"),
-        hint: Some("install `ca-certificates`, or use http:// on a trusted network".into()),
+        message: format!("no TLS to {url}: {error:#}"),
+        hint: Some("check the files of `clickhouse.tls`".into()),
     })?;
-    let connector = tls.https_only().enable_http1().wrap_connector(connector);
+    let secure = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls);
+    let connector = secure.https_only().enable_http1().wrap_connector(connector);
     Ok(clickhouse::Client::with_http_client(builder.build(connector)))
 }
 

@@ -105,14 +105,39 @@ fn walk(reader: &mut Reader<'_>) -> Result<Row, Fault> {
     reader.u8()?; // severity number
     let body_bytes = reader.u64()?;
     let body_bytes_read = reader.bytes()?.len() as u64;
-    each_entry(reader, |_, reader| reader.bytes().map(drop))?;
-    each_entry(reader, |_, reader| reader.f64().map(drop))?;
-    each_entry(reader, |_, reader| reader.u8().map(drop))?;
-    each_entry(reader, |_, reader| reader.bytes().map(drop))?;
+    skip_entries(reader, |reader| reader.bytes().map(drop))?;
+    skip_entries(reader, |reader| reader.f64().map(drop))?;
+    skip_entries(reader, |reader| reader.u8().map(drop))?;
+    skip_entries(reader, |reader| reader.bytes().map(drop))?;
     reader.bytes()?; // scope name
     reader.bytes()?; // fingerprint
     Ok(Row { shard, part, offset, key, timestamp_ns, body_bytes, body_bytes_read, start })
 }
+
+/// Passes over a map whose values `value` passes over.
+fn skip_entries<'a>(
+    reader: &mut Reader<'a>,
+    mut value: impl FnMut(&mut Reader<'a>) -> Result<(), Fault>,
+) -> Result<(), Fault> {
+    for _ in 0..reader.length()? {
+        reader.bytes()?;
+        value(reader)?;
+    }
+    Ok(())
+}
+
+/// Reads a map of texts.
+fn texts<'a>(reader: &mut Reader<'a>) -> Result<Vec<(Cow<'a, str>, Cow<'a, str>)>, Fault> {
+    let count = reader.length()?;
+    let mut entries = Vec::with_capacity(count.min(ENTRIES_EXPECTED_MAX));
+    for _ in 0..count {
+        entries.push((reader.text()?, reader.text()?));
+    }
+    Ok(entries)
+}
+
+/// For more entries than this, memory is not taken in advance: the count is only what the bytes say.
+const ENTRIES_EXPECTED_MAX: usize = 64;
 
 /// Reads a map, handing each key to `value`, which must read the value.
 fn each_entry<'a>(
@@ -137,11 +162,7 @@ fn read_record(bytes: &[u8], timestamp_ns: u64) -> Result<LogRecord<'_>, Fault> 
     record.severity_number = reader.u8()?;
     reader.u64()?; // body length
     record.body = reader.text()?;
-    let mut texts = Vec::new();
-    each_entry(&mut reader, |key, reader| {
-        texts.push((key, reader.text()?));
-        Ok(())
-    })?;
+    let mut attributes = texts(&mut reader)?;
     let numbers = &mut record.attributes_number;
     each_entry(&mut reader, |key, reader| {
         numbers.push((key, reader.f64()?));
@@ -152,26 +173,22 @@ fn read_record(bytes: &[u8], timestamp_ns: u64) -> Result<LogRecord<'_>, Fault> 
         bools.push((key, reader.u8()? != 0));
         Ok(())
     })?;
-    let mut resources = Vec::new();
-    each_entry(&mut reader, |key, reader| {
-        resources.push((key, reader.text()?));
-        Ok(())
-    })?;
+    let mut resources = texts(&mut reader)?;
     record.scope_name = reader.text()?;
     record.resource_fingerprint = reader.text()?;
-    if let Some(json) = json_column(&texts) {
+    if let Some(json) = json_column(&attributes) {
         let mut flat = Flat::default();
         flat.add(String::new(), json, 0);
         record.attributes_number.extend(flat.numbers);
         record.attributes_bool.extend(flat.bools);
-        texts = flat.texts;
+        attributes = flat.texts;
     }
     if let Some(json) = json_column(&resources) {
         let mut flat = Flat { all_text: true, ..Flat::default() };
         flat.add(String::new(), json, 0);
         resources = flat.texts;
     }
-    record.attributes_string = texts;
+    record.attributes_string = attributes;
     record.resources = resources;
     Ok(record)
 }

@@ -5,16 +5,19 @@
 
 #![expect(missing_docs, reason = "each key is described once, in docs/config.example.yaml")]
 
+mod delivery;
 mod secret;
 mod section;
 mod units;
 mod yaml;
 
+pub use delivery::{Delivery, Keep, Outlet, OutletKind, Port};
 pub use secret::Secret;
 pub use section::word;
 
-use crate::keep::{ApiKey, KeepSettings, PayloadSettings, SeverityMap};
-use crate::outbox::OutboxSettings;
+use crate::keep::PayloadSettings;
+use crate::telemetry::otlp::OtlpSettings;
+use crate::tls::TlsSettings;
 use otel_log_ai_core::alert::{GroupField, GroupingSettings};
 use otel_log_ai_core::engine::Options;
 use otel_log_ai_core::problem::Problem;
@@ -38,11 +41,20 @@ pub struct Config {
     pub rules: Rules,
     pub alerts: Alerts,
     pub keep: Keep,
+    /// Where alerts go besides Keep, or instead of it.
+    pub targets: Vec<Outlet>,
+    /// Health and metrics; `None`: no port.
+    pub http: Option<Port>,
+    /// Our own log and traces, to a Collector; `None`: they are not sent.
+    pub telemetry: Option<OtlpSettings>,
     /// Base URL of SigNoz's UI; `None`: alerts carry no link.
     pub signoz_url: Option<Url>,
     /// SQLite file with cursor, open alerts and outbox.
     pub state_path: PathBuf,
     pub log: Log,
+    /// Keys of secrets that stand in the file itself and not in the environment or a file of their
+    /// own.
+    pub literal_secrets: Vec<String>,
 }
 
 /// Where the logs are, and how gently to read them.
@@ -61,6 +73,7 @@ pub struct ClickHouse {
     pub max_threads: u64,
     pub max_memory_bytes: u64,
     pub max_execution_time: Duration,
+    pub tls: TlsSettings,
 }
 
 /// Where the very first start begins.
@@ -117,18 +130,16 @@ pub struct Alerts {
     pub window: Duration,
     pub resolve: bool,
     pub evidence_max: usize,
+    /// Most alerts of one rule open at a time, and of all rules together, before further hosts
+    /// share one alert of their rule.
+    pub limits: Limits,
 }
 
-/// Where alerts go.
-#[derive(Debug, Clone)]
-pub struct Keep {
-    pub url: Url,
-    pub api_key: Secret,
-    pub timeout: Duration,
-    pub batch_alerts: usize,
-    pub alerts_per_second: u64,
-    pub severity: SeverityMap,
-    pub retry_for: Duration,
+/// Limits of open alerts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub per_rule: usize,
+    pub total: usize,
 }
 
 /// Our own log, on standard error.
@@ -166,21 +177,33 @@ impl Config {
         let root = yaml::parse(text).map_err(|(line, message)| {
             vec![Problem { path: path.into(), line, subject: String::new(), message, hint: None }]
         })?;
-        let source = Source { path, env, problems: Default::default(), asked: Default::default() };
+        let source = Source {
+            path,
+            env,
+            problems: Default::default(),
+            asked: Default::default(),
+            literal_secrets: Default::default(),
+        };
         let top = Section::root(&source, &root);
-        let config = Config {
-            clickhouse: clickhouse(top.section("clickhouse")),
+        let targets = delivery::targets(&top, base);
+        let mut config = Config {
+            clickhouse: clickhouse(top.section("clickhouse"), base),
             rules: Rules {
                 mapping: top.list("mapping", vec![], |text| Ok(beside(base, text))),
                 pipelines: top.list("pipelines", vec![], |text| Ok(beside(base, text))),
                 ..rules(top.section("rules"), base)
             },
             alerts: alerts(top.section("alerts")),
-            keep: keep(top.section("keep")),
+            keep: delivery::keep(top.section("keep"), base, targets.is_empty()),
+            targets,
+            http: delivery::port(top.section("http")),
+            telemetry: delivery::telemetry(top.section("telemetry"), base),
             signoz_url: signoz(top.section("signoz")),
             state_path: state(top.section("state"), base),
             log: log(top.section("log")),
+            literal_secrets: vec![],
         };
+        config.literal_secrets = source.literal_secrets.take();
         top.finish();
         let mut problems = source.problems.into_inner();
         problems.sort_by_key(|problem| problem.line);
@@ -201,6 +224,8 @@ impl Config {
             window: alerts.window,
             resolve: alerts.resolve,
             evidence_max: alerts.evidence_max,
+            rule_max: alerts.limits.per_rule,
+            total_max: alerts.limits.total,
             open_max: GroupingSettings::OPEN_MAX,
         }
     }
@@ -213,33 +238,19 @@ impl Config {
             signoz_url: self.signoz_url.clone(),
         }
     }
-
-    /// Where Keep is.
-    pub fn keep_settings(&self) -> KeepSettings {
-        let key = &self.keep.api_key;
-        KeepSettings {
-            url: self.keep.url.clone(),
-            api_key: (!key.is_empty()).then(|| ApiKey::new(key.reveal())),
-            connect_timeout: self.keep.timeout.min(5 * SECOND),
-            timeout: self.keep.timeout,
-        }
-    }
-
-    /// How alerts are delivered.
-    pub fn outbox_settings(&self) -> OutboxSettings {
-        OutboxSettings {
-            batch_alerts: self.keep.batch_alerts,
-            alerts_per_second: self.keep.alerts_per_second as f64,
-            retry_for: self.keep.retry_for,
-            ..OutboxSettings::default()
-        }
-    }
 }
 
+const LEVELS: [(&str, Level); 5] = [
+    ("informational", Level::Informational),
+    ("low", Level::Low),
+    ("medium", Level::Medium),
+    ("high", Level::High),
+    ("critical", Level::Critical),
+];
 const SECOND: Duration = Duration::from_secs(1);
 const MINUTE: Duration = Duration::from_secs(60);
 
-fn clickhouse(s: Section<'_>) -> ClickHouse {
+fn clickhouse(s: Section<'_>, base: &Path) -> ClickHouse {
     let name = |text: &str| match text.is_empty() || text.contains(['`', '\\', '\0']) {
         true => Err(format!("`{text}` is not a usable name")),
         false => Ok(text.to_string()),
@@ -259,6 +270,7 @@ fn clickhouse(s: Section<'_>) -> ClickHouse {
             bytes => Ok(bytes),
         }),
         max_execution_time: s.duration("max_execution_time", MINUTE, SECOND),
+        tls: delivery::tls(s.section("tls"), base),
     };
     s.finish();
     parsed
@@ -299,11 +311,6 @@ fn base_url(text: &str) -> Result<Url, String> {
     Url::parse(&http_url(text)?).map_err(|e| format!("is not a URL: {e}"))
 }
 
-/// Stands for a URL that was noted as missing; such a configuration is never handed out.
-fn nowhere() -> Url {
-    Url::parse("http://localhost").expect("a constant URL")
-}
-
 fn beside(base: &Path, text: &str) -> PathBuf {
     match text.strip_prefix("./") {
         Some(rest) => base.join(rest),
@@ -313,13 +320,6 @@ fn beside(base: &Path, text: &str) -> PathBuf {
 }
 
 fn rules(s: Section<'_>, base: &Path) -> Rules {
-    const LEVELS: [(&str, Level); 5] = [
-        ("informational", Level::Informational),
-        ("low", Level::Low),
-        ("medium", Level::Medium),
-        ("high", Level::High),
-        ("critical", Level::Critical),
-    ];
     const STATUSES: [(&str, Status); 5] = [
         ("stable", Status::Stable),
         ("test", Status::Test),
@@ -375,33 +375,17 @@ fn alerts(s: Section<'_>) -> Alerts {
         window: s.duration("window", 15 * MINUTE, SECOND),
         resolve: s.boolean("resolve", false),
         evidence_max: s.number("evidence_max", 5, 1..=GroupingSettings::EVIDENCE_MAX as u64) as usize,
+        limits: limits(s.section("limits")),
     };
     s.finish();
     parsed
 }
 
-fn keep(s: Section<'_>) -> Keep {
-    let parsed = Keep {
-        url: s.required("url", |text| base_url(text).map(Some)).unwrap_or_else(nowhere),
-        api_key: s.secret("api_key"),
-        timeout: s.duration("timeout", 10 * SECOND, SECOND),
-        batch_alerts: s.number("batch_alerts", 50, 1..=500) as usize,
-        alerts_per_second: s.number("alerts_per_second", 5, 1..=1000),
-        severity: severity(s.section("severity")),
-        retry_for: s.duration("retry_for", 24 * 60 * MINUTE, MINUTE),
-    };
-    s.finish();
-    parsed
-}
-
-fn severity(s: Section<'_>) -> SeverityMap {
-    let default = SeverityMap::default();
-    let parsed = SeverityMap {
-        informational: s.parsed("informational", default.informational, str::parse),
-        low: s.parsed("low", default.low, str::parse),
-        medium: s.parsed("medium", default.medium, str::parse),
-        high: s.parsed("high", default.high, str::parse),
-        critical: s.parsed("critical", default.critical, str::parse),
+fn limits(s: Section<'_>) -> Limits {
+    let open_max = GroupingSettings::OPEN_MAX as u64;
+    let parsed = Limits {
+        per_rule: s.number("per_rule", GroupingSettings::RULE_MAX as u64, 1..=open_max) as usize,
+        total: s.number("total", GroupingSettings::TOTAL_MAX as u64, 1..=open_max) as usize,
     };
     s.finish();
     parsed

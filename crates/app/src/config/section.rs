@@ -19,6 +19,8 @@ pub struct Source<'a> {
     pub problems: RefCell<Vec<Problem>>,
     /// Every key that was asked for, dotted; the documentation is tested against it.
     pub asked: RefCell<Vec<String>>,
+    /// Secrets that stand in the file itself, dotted.
+    pub literal_secrets: RefCell<Vec<String>>,
 }
 
 impl Source<'_> {
@@ -76,6 +78,22 @@ impl<'a> Section<'a> {
     /// A mapping inside this one; an absent one is empty.
     pub fn section(&self, key: &str) -> Section<'a> {
         Section::of(self.source, self.path(key), self.find(key))
+    }
+
+    /// The mappings of a list inside this one; an absent one is empty.
+    pub fn sections(&self, key: &str) -> Vec<Section<'a>> {
+        let path = self.path(key);
+        match self.find(key).map(|node| (node.line, &node.value)) {
+            None => Vec::new(),
+            Some((_, Tree::List(items))) => {
+                items.iter().map(|item| Section::of(self.source, path.clone(), Some(item))).collect()
+            }
+            Some((line, other)) => {
+                let message = format!("must be a list of mappings and is {}", other.kind());
+                self.source.problem(line, &path, message, None);
+                Vec::new()
+            }
+        }
     }
 
     fn scalar(&self, key: &str) -> Option<(usize, String, bool)> {
@@ -148,13 +166,26 @@ impl<'a> Section<'a> {
     pub fn secret(&self, key: &str) -> Secret {
         match self.scalar(key) {
             None => Secret::default(),
-            Some((_, text, true)) => Secret::new(text),
+            Some((_, text, true)) => {
+                if !text.is_empty() && !self.is_reference(key) {
+                    self.source.literal_secrets.borrow_mut().push(self.path(key));
+                }
+                Secret::new(text)
+            }
             Some((line, ..)) => {
                 let hint = Some("put it in quotes, or use `${env:NAME}`".to_string());
                 self.source.problem(line, &self.path(key), "is a number or boolean to YAML", hint);
                 Secret::default()
             }
         }
+    }
+
+    /// Whether the value of a key is taken from the environment or a file.
+    fn is_reference(&self, key: &str) -> bool {
+        let entry = self.entries.iter().find(|(k, ..)| k == key);
+        entry.is_some_and(
+            |(_, _, node)| matches!(&node.value, Tree::Scalar { text, .. } if text.contains("${")),
+        )
     }
 
     /// A list of values that `parse` understands; a single value counts as a list of one.

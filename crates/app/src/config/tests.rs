@@ -18,6 +18,9 @@ const LEAST: &str =
     "clickhouse: {url: 'http://ch:8123/'}\nrules: {paths: ./rules}\nkeep: {url: 'http://keep:8080'}\n";
 
 fn keys(node: &yaml::Node, prefix: &str, out: &mut BTreeSet<String>) {
+    if let yaml::Tree::List(items) = &node.value {
+        items.iter().for_each(|item| keys(item, prefix, out));
+    }
     if let yaml::Tree::Map(entries) = &node.value {
         for (key, _, value) in entries {
             let path = if prefix.is_empty() { key.clone() } else { format!("{prefix}.{key}") };
@@ -46,6 +49,48 @@ fn the_example_states_the_defaults() {
     example.keep.api_key = Secret::default();
     example.signoz_url = None;
     assert_eq!(format!("{example:#?}"), format!("{least:#?}"));
+}
+
+/// The first YAML block of the guide has every key of every kind of target.
+#[test]
+fn the_guide_shows_every_key_of_a_target() {
+    let guide = include_str!("../../../../docs/guide/targets.md");
+    let block = guide.split("```yaml\n").nth(1).unwrap().split("```").next().unwrap();
+    let block = block.replace("${file:/run/secrets/siem}", "t").replace("${env:SIEM_SECRET}", "s");
+    let (config, asked) = parse(&format!("{LEAST}{block}")).unwrap();
+    let names: Vec<&str> = config.targets.iter().map(|target| target.name.as_str()).collect();
+    assert_eq!(names, ["siem", "archive", "console"]);
+    assert_eq!(config.target_names(), ["keep", "siem", "archive", "console"]);
+    let mut documented = BTreeSet::new();
+    keys(&yaml::parse(&block).unwrap(), "", &mut documented);
+    let asked: BTreeSet<String> = asked.into_iter().filter(|key| key.starts_with("targets")).collect();
+    assert_eq!(asked, documented);
+}
+
+#[test]
+fn targets_may_stand_for_keep() {
+    let without_keep = "clickhouse: {url: 'http://ch:8123/'}\nrules: {paths: ./rules}\n";
+    let error = parse(without_keep).unwrap_err();
+    assert!(error.contains("keep.url"), "{error}");
+    let (config, _) = parse(&format!("{without_keep}targets: [{{name: out, type: stdout}}]\n")).unwrap();
+    assert_eq!(config.target_names(), ["out"]);
+    assert_eq!(config.deliveries().unwrap().len(), 1);
+    let twice = "targets: [{name: out, type: stdout}, {name: out, type: stdout}, {name: keep, type: smoke}, {name: A}, 7]";
+    let error = parse(&format!("{LEAST}{twice}\n")).unwrap_err();
+    for expected in ["is taken", "`smoke` is not", "`A` is not a name", "targets.type", "must be a mapping"] {
+        assert!(error.contains(expected), "{expected} in {error}");
+    }
+}
+
+#[test]
+fn others_reach_the_port_only_with_a_token() {
+    let http = |http: &str| parse(&format!("{LEAST}http: {{{http}}}\n")).map(|(config, _)| config.http);
+    assert!(http("listen: ''").unwrap().is_none());
+    assert!(http("listen: '127.0.0.1:1'").unwrap().is_some());
+    assert!(http("listen: '[::1]:1'").unwrap().is_some());
+    assert!(http("listen: '0.0.0.0:1'").unwrap_err().contains("set `http.token`"));
+    assert!(http("listen: '0.0.0.0:1', token: t").unwrap().is_some());
+    assert!(http("listen: 'everywhere'").unwrap_err().contains("not an address"));
 }
 
 #[test]
@@ -81,6 +126,9 @@ fn secrets_do_not_print() {
     let shown = format!("{config:?}");
     assert!(!shown.contains("hunter2") && !shown.contains("k-123"));
     assert_eq!(config.clickhouse.password.reveal(), "hunter2");
+    assert!(config.literal_secrets.is_empty());
+    let text = LEAST.replace("'http://keep:8080'", "'http://keep:8080', api_key: in-the-file");
+    assert_eq!(parse(&text).unwrap().0.literal_secrets, ["keep.api_key"]);
 }
 
 #[test]

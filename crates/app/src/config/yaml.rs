@@ -153,8 +153,12 @@ impl<'de> Visitor<'de> for RawVisitor {
     }
 }
 
-/// Resolves `${env:NAME}` and `${env:NAME:-default}` in `text`; `$${` stands for a literal `${`.
-/// The syntax is the OpenTelemetry Collector's.
+/// Largest file that a value is taken from, bytes.
+const VALUE_FILE_MAX: u64 = 64 << 10;
+
+/// Resolves `${env:NAME}`, `${env:NAME:-default}` and `${file:PATH}` in `text`; `$${` stands for a
+/// literal `${`. The syntax is the OpenTelemetry Collector's. A line end at the end of a file is not
+/// part of the value.
 pub fn resolve_env(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<String, String> {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
@@ -171,10 +175,15 @@ pub fn resolve_env(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<S
             return Err("has a `${` without its `}` (write `$${` for a literal `${`)".into());
         };
         let reference = &inner[..end];
+        if let Some(path) = reference.strip_prefix("file:") {
+            out.push_str(&value_file(path)?);
+            rest = &inner[end + 1..];
+            continue;
+        }
         let Some(name) = reference.strip_prefix("env:") else {
             return Err(format!(
-                "has the reference `${{{reference}}}`, which is not of the form `${{env:NAME}}` \
-                 (write `$${{` for a literal `${{`)"
+                "has the reference `${{{reference}}}`, which is not of the form `${{env:NAME}}` or \
+                 `${{file:PATH}}` (write `$${{` for a literal `${{`)"
             ));
         };
         let (name, default) = match name.split_once(":-") {
@@ -189,6 +198,16 @@ pub fn resolve_env(text: &str, env: &dyn Fn(&str) -> Option<String>) -> Result<S
     }
     out.push_str(rest);
     Ok(out)
+}
+
+fn value_file(path: &str) -> Result<String, String> {
+    let told = |error: std::io::Error| format!("needs the file {path}, which cannot be read: {error}");
+    let length = std::fs::metadata(path).map_err(told)?.len();
+    if length > VALUE_FILE_MAX {
+        return Err(format!("needs the file {path}, which is larger than {VALUE_FILE_MAX} bytes"));
+    }
+    let text = std::fs::read_to_string(path).map_err(told)?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 
 #[cfg(test)]
@@ -207,6 +226,17 @@ mod tests {
         assert!(resolve_env("${env:B}", &env).unwrap_err().contains("`B`, which is not set"));
         assert!(resolve_env("${A}", &env).unwrap_err().contains("${env:NAME}"));
         assert!(resolve_env("${env:A", &env).is_err());
+    }
+
+    #[test]
+    fn a_value_may_stand_in_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("secret");
+        std::fs::write(&path, "s3cret ${x}\n").unwrap();
+        let text = format!("a ${{file:{}}} b", path.display());
+        assert_eq!(resolve_env(&text, &env).as_deref(), Ok("a s3cret ${x} b"));
+        let error = resolve_env("${file:/no/such}", &env).unwrap_err();
+        assert!(error.contains("/no/such"), "{error}");
     }
 
     #[test]

@@ -5,22 +5,22 @@
 //! after a second without use, because Keep's server closes it after two.
 
 use super::text;
+use crate::target::http::{self, QUOTE_MAX};
+use crate::target::{InvalidElement, Reply};
+use crate::tls::TlsSettings;
 use anyhow::Context;
 use bytes::Bytes;
-use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, RETRY_AFTER};
-use reqwest::{Response, StatusCode, redirect};
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use url::Url;
 
-/// Keep closes idle connections after 2 s.
-const POOL_IDLE: Duration = Duration::from_secs(1);
-/// Longest part of an answer that is read, bytes.
-const ANSWER_MAX: usize = 64 * 1024;
-/// Longest part of an answer that is told to people, bytes.
-const QUOTE_MAX: usize = 300;
+/// Longest answer to the question what Keep has, bytes: fifty alerts with their evidence.
+const STORED_MAX: usize = 16 << 20;
 
 /// Where Keep is and how long it may take.
 #[derive(Debug, Clone)]
@@ -30,6 +30,11 @@ pub struct KeepSettings {
     /// Key with the role `webhook`. Where there is none a dummy is sent: Keep wants a key even
     /// when it does not check it.
     pub api_key: Option<ApiKey>,
+    /// Key that may read alerts (role `noc` or `admin`), to look whether they arrived; `None`: not
+    /// looked.
+    pub read_key: Option<ApiKey>,
+    /// Whom to trust and who we are.
+    pub tls: TlsSettings,
     /// For connecting. Recommended: 5 s.
     pub connect_timeout: Duration,
     /// For a whole request. Recommended: 10 s.
@@ -53,68 +58,14 @@ impl fmt::Debug for ApiKey {
     }
 }
 
-/// What Keep's answer, or the lack of one, means. The texts are for people and bounded.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Reply {
-    /// Taken into Keep's memory; more is never promised.
-    Accepted,
-    /// No answer. `sent`: the request may have arrived.
-    Unreachable {
-        /// Whether Keep may have taken it all the same.
-        sent: bool,
-        /// Why.
-        reason: String,
-    },
-    /// Keep or a proxy before it failed.
-    ServerError {
-        /// The answer.
-        reason: String,
-    },
-    /// Too many requests.
-    TooMany {
-        /// How long to wait, where the answer says so; Keep itself does not.
-        retry_after: Option<Duration>,
-        /// The answer.
-        reason: String,
-    },
-    /// The request is too large for a proxy before Keep.
-    TooLarge,
-    /// Some alerts do not have the form Keep wants, and none was taken.
-    Invalid {
-        /// Which and why, as far as the answer says so.
-        elements: Vec<InvalidElement>,
-        /// The answer.
-        reason: String,
-    },
-    /// Keep could not make sense of the request.
-    Malformed {
-        /// The answer.
-        reason: String,
-    },
-    /// Address or key are wrong: nothing will arrive until somebody changes something.
-    Misconfigured {
-        /// What is wrong and what to do.
-        reason: String,
-    },
-}
-
-/// One alert of a request that Keep finds invalid.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct InvalidElement {
-    /// Its place in the array.
-    pub index: usize,
-    /// The key that is wrong; empty where the answer names none.
-    pub field: String,
-    /// What is wrong with it.
-    pub reason: String,
-}
-
 /// A connection to one Keep.
 #[derive(Debug)]
 pub struct Client {
     http: reqwest::Client,
     endpoint: Url,
     headers: HeaderMap,
+    /// Where and with which headers to ask what Keep has.
+    reading: Option<(Url, HeaderMap)>,
     /// Whether the connection that the next request finds may be one that Keep has closed.
     used: AtomicBool,
 }
@@ -127,31 +78,24 @@ impl Client {
         anyhow::ensure!(!secret, "`keep.url` holds a user name or password: give the key as `keep.api_key`");
         endpoint.set_query(None);
         endpoint.set_fragment(None);
-        endpoint
-            .path_segments_mut()
-            .map_err(|()| anyhow::anyhow!("`keep.url` cannot be a base address"))?
-            .pop_if_empty()
-            .extend(["alerts", "event"]);
-        let key = settings.api_key.as_ref().map_or("none", |key| key.0.as_str());
-        // The reason would quote the key.
-        let mut key = HeaderValue::from_str(key)
-            .ok()
-            .context("`keep.api_key` holds characters that no HTTP header can carry")?;
-        key.set_sensitive(true);
-        let headers = HeaderMap::from_iter([
-            (HeaderName::from_static("x-api-key"), key),
-            (CONTENT_TYPE, HeaderValue::from_static("application/json")),
-        ]);
-        let http = reqwest::Client::builder()
-            .user_agent(concat!("otel-log-ai/", env!("CARGO_PKG_VERSION")))
-            .connect_timeout(settings.connect_timeout)
-            .timeout(settings.timeout)
-            .pool_idle_timeout(POOL_IDLE)
-            .pool_max_idle_per_host(1)
-            .redirect(redirect::Policy::none())
-            .build()
-            .context("prepare the HTTP client for Keep")?;
-        Ok(Client { http, endpoint, headers, used: AtomicBool::new(false) })
+        let at = |end: [&str; 2]| -> anyhow::Result<Url> {
+            let mut url = endpoint.clone();
+            url.path_segments_mut()
+                .map_err(|()| anyhow::anyhow!("`keep.url` cannot be a base address"))?
+                .pop_if_empty()
+                .extend(end);
+            Ok(url)
+        };
+        let headers =
+            headers(settings.api_key.as_ref().map_or("none", |key| key.0.as_str()), "keep.api_key")?;
+        let reading = match &settings.read_key {
+            Some(key) => Some((at(["alerts", "batch"])?, self::headers(&key.0, "keep.read_key")?)),
+            None => None,
+        };
+        let endpoint = at(["alerts", "event"])?;
+        let http = http::client(settings.connect_timeout, settings.timeout, &settings.tls)
+            .context("prepare to reach Keep")?;
+        Ok(Client { http, endpoint, headers, reading, used: AtomicBool::new(false) })
     }
 
     /// Where alerts are posted to.
@@ -178,6 +122,40 @@ impl Client {
         }
     }
 
+    /// Whether there is a key to ask with what Keep has.
+    pub fn can_read(&self) -> bool {
+        self.reading.is_some()
+    }
+
+    /// The id of the last alert that Keep has of each of these fingerprints.
+    pub async fn stored(&self, fingerprints: &[&str]) -> Result<BTreeMap<String, String>, String> {
+        let Some((url, headers)) = &self.reading else { return Err("`keep.read_key` is not set".to_owned()) };
+        let body = serde_json::to_vec(fingerprints).unwrap_or_default();
+        let request = self.http.post(url.clone()).headers(headers.clone()).body(body);
+        let mut response = request.send().await.map_err(http::unreachable)?;
+        let status = response.status();
+        let answer = http::body(&mut response, STORED_MAX).await;
+        if !status.is_success() {
+            let reason = http::reason(status, &String::from_utf8_lossy(&answer));
+            return Err(match status.as_u16() {
+                401 | 403 => format!(
+                    "Keep refuses `keep.read_key` ({reason}): it needs the role `noc` or `admin`, `webhook` may \
+                     not read"
+                ),
+                _ => reason,
+            });
+        }
+        let alerts: Vec<Value> = serde_json::from_slice(&answer)
+            .map_err(|error| format!("what Keep has cannot be read: {error}"))?;
+        let of = |alert: &Value| {
+            Some((
+                alert["fingerprint"].as_str()?.to_owned(),
+                alert["id"].as_str().unwrap_or_default().to_owned(),
+            ))
+        };
+        Ok(alerts.iter().filter_map(of).collect())
+    }
+
     /// Posts a JSON array of alerts.
     pub async fn post(&self, body: Bytes) -> Reply {
         let mut outcome = self.send(body.clone()).await;
@@ -196,29 +174,18 @@ impl Client {
             }
             Err(error) => {
                 self.used.store(false, Ordering::Relaxed);
-                Reply::Unreachable { sent: !error.is_connect(), reason: unreachable(error) }
+                Reply::Unreachable { sent: !error.is_connect(), reason: http::unreachable(error) }
             }
         }
     }
 
     async fn send(&self, body: Bytes) -> reqwest::Result<(StatusCode, HeaderMap, String)> {
         let request = self.http.post(self.endpoint.clone()).headers(self.headers.clone()).body(body);
-        let mut response: Response = request.send().await?;
-        let (status, headers) = (response.status(), response.headers().clone());
-        let mut answer = Vec::new();
-        // The status is the answer; a body that breaks off does not change it.
-        while let Ok(Some(chunk)) = response.chunk().await {
-            answer.extend_from_slice(&chunk);
-            if answer.len() > ANSWER_MAX {
-                break;
-            }
-        }
-        Ok((status, headers, String::from_utf8_lossy(&answer).into_owned()))
+        Ok(http::read(request.send().await?).await)
     }
 
     fn meaning(&self, status: StatusCode, headers: &HeaderMap, answer: &str) -> Reply {
-        let detail = detail(answer);
-        let reason = if detail.is_empty() { status.to_string() } else { format!("{status}: {detail}") };
+        let reason = http::reason(status, answer);
         let at = &self.endpoint;
         let misconfigured = |reason| Reply::Misconfigured { reason };
         match status.as_u16() {
@@ -238,7 +205,7 @@ impl Client {
             408 | 500..=599 => Reply::ServerError { reason },
             413 => Reply::TooLarge,
             422 => Reply::Invalid { elements: invalid_elements(answer), reason },
-            429 => Reply::TooMany { retry_after: retry_after(headers), reason },
+            429 => Reply::TooMany { retry_after: http::retry_after(headers), reason },
             300..=399 => misconfigured(format!(
                 "{at} redirects elsewhere ({reason}): set `keep.url` to the final address of Keep's backend \
                  (http or https? with which prefix?)"
@@ -252,34 +219,17 @@ impl Client {
     }
 }
 
-/// The reasons of a failed request, without its address.
-fn unreachable(error: reqwest::Error) -> String {
-    let what = if error.is_timeout() { "no answer in time" } else { "" };
-    let error = error.without_url();
-    let mut reasons = vec![what.to_owned()];
-    let mut source: Option<&dyn std::error::Error> = std::error::Error::source(&error);
-    while let Some(error) = source {
-        reasons.push(error.to_string());
-        source = error.source();
-    }
-    if reasons.len() == 1 && what.is_empty() {
-        reasons.push(error.to_string());
-    }
-    reasons.retain(|reason| !reason.is_empty());
-    reasons.dedup();
-    text::line(&reasons.join(": "), QUOTE_MAX)
-}
-
-/// What an answer says, for people: it comes from outside and is treated like log text.
-fn detail(answer: &str) -> String {
-    let parsed: Option<Value> = serde_json::from_str(answer).ok();
-    let told = parsed.as_ref().and_then(|answer| {
-        ["detail", "error", "message"].iter().find_map(|key| answer.get(key)).map(|told| match told {
-            Value::String(told) => told.clone(),
-            other => other.to_string(),
-        })
-    });
-    text::line(told.as_deref().unwrap_or(answer), QUOTE_MAX)
+/// What every request carries.
+fn headers(key: &str, setting: &str) -> anyhow::Result<HeaderMap> {
+    // The reason would quote the key.
+    let mut key = HeaderValue::from_str(key)
+        .ok()
+        .with_context(|| format!("`{setting}` holds characters that no HTTP header can carry"))?;
+    key.set_sensitive(true);
+    Ok(HeaderMap::from_iter([
+        (HeaderName::from_static("x-api-key"), key),
+        (CONTENT_TYPE, HeaderValue::from_static("application/json")),
+    ]))
 }
 
 /// The elements that a 422 names by `loc: ["body", index, field]`.
@@ -298,10 +248,4 @@ fn invalid_elements(answer: &str) -> Vec<InvalidElement> {
         elements.push(InvalidElement { index, field, reason });
     }
     elements
-}
-
-/// Seconds to wait. The form with a date is not used for 429 by anything before Keep.
-fn retry_after(headers: &HeaderMap) -> Option<Duration> {
-    let seconds: u64 = headers.get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds.min(3600)))
 }

@@ -31,8 +31,13 @@ pub(super) fn markdown(notification: &Notification, first_seen: &str, last_seen:
             let _ = writeln!(out, "**{name}:** {}  ", span(&line(value, 256)));
         }
     }
-    for (name, values) in [("Users", &alert.users), ("Source addresses", &alert.src_ips)] {
-        if !values.values.is_empty() {
+    if alert.of_many {
+        let _ = writeln!(out, "**One alert for many:** too many hosts matched for an alert each  ");
+    }
+    let lists = [("Hosts", &alert.hosts), ("Users", &alert.users), ("Source addresses", &alert.src_ips)];
+    for (name, values) in lists {
+        let is_told = name == "Hosts" && values.values.len() < 2;
+        if !values.values.is_empty() && !is_told {
             let spans: Vec<_> = values.values.iter().map(|value| span(&line(value, 256))).collect();
             let more = if values.more { ", …" } else { "" };
             let _ = writeln!(out, "**{name}:** {}{more}  ", spans.join(", "));

@@ -6,7 +6,7 @@
 mod client;
 mod description;
 mod payload;
-mod text;
+pub(crate) mod text;
 
-pub use client::{ApiKey, Client, InvalidElement, KeepSettings, Reply};
+pub use client::{ApiKey, Client, KeepSettings};
 pub use payload::{KeepSeverity, PayloadSettings, SeverityMap, outbox_item, payload, shortened, without};

@@ -160,6 +160,7 @@ pub fn payload(notification: &Notification, settings: &PayloadSettings) -> Value
         "first_seen": first_seen,
         "last_seen": last_seen,
         "trace_id": value(&origin.trace_id),
+        "hosts": values(&alert.hosts.values),
         "users": values(&alert.users.values),
         "src_ips": values(&alert.src_ips.values),
         "labels": labels(alert, &techniques),
@@ -168,15 +169,16 @@ pub fn payload(notification: &Notification, settings: &PayloadSettings) -> Value
     })
 }
 
-/// The outbox's row for `notification`, its bytes frozen.
-pub fn outbox_item(notification: &Notification, settings: &PayloadSettings) -> OutboxItem {
+/// The queue's row for `notification` to the target of this name, its bytes frozen.
+pub fn outbox_item(notification: &Notification, target: &str, payload: Vec<u8>) -> OutboxItem {
     OutboxItem {
+        target: target.to_owned(),
         id: notification.id,
         group_id: notification.group_id,
         fingerprint: notification.alert.fingerprint,
         resolved: notification.is_resolved(),
         queued_at_ms: notification.at_ms,
-        payload: payload(notification, settings).to_string().into_bytes(),
+        payload,
     }
 }
 
@@ -214,12 +216,27 @@ fn message(notification: &Notification) -> String {
     let alert = &notification.alert;
     let prefix = if notification.kind == Kind::Resolved { "Resolved: " } else { "" };
     let title = line(&alert.rule.title, NAME_MAX);
-    let place = if alert.origin.host.is_empty() { &alert.origin.service } else { &alert.origin.host };
-    let place = if place.is_empty() { String::new() } else { format!(" on {}", value(place)) };
+    let place = place(alert);
     let events = if alert.count == 1 { "1 event".to_owned() } else { format!("{} events", alert.count) };
     let evidence = alert.evidence.first().map(headline).unwrap_or_default();
     let evidence = if evidence.is_empty() { evidence } else { format!(": {evidence}") };
     line(&format!("{prefix}{title}{place}, {events}{evidence}"), MESSAGE_MAX)
+}
+
+/// Where it happened, as part of a sentence.
+fn place(alert: &OpenAlert) -> String {
+    if alert.of_many {
+        let more = if alert.hosts.more { "more than " } else { "" };
+        return match alert.hosts.values.len() {
+            0 => " in many places".to_owned(),
+            hosts => format!(" on {more}{hosts} further hosts"),
+        };
+    }
+    match (alert.origin.host.as_str(), alert.origin.service.as_str()) {
+        ("", "") => String::new(),
+        ("", service) => format!(" on {}", value(service)),
+        (host, _) => format!(" on {}", value(host)),
+    }
 }
 
 /// The matched fields of a structured record, for its text begins with what is least telling; the

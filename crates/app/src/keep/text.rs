@@ -13,25 +13,25 @@ const REPLACED: char = '\u{fffd}';
 const CUT: char = '…';
 
 /// One line, at most `bytes_max` bytes, harmless.
-pub(super) fn line(text: &str, bytes_max: usize) -> String {
+pub(crate) fn line(text: &str, bytes_max: usize) -> String {
     let shown = visible(text, bytes_max);
     let words: Vec<&str> = shown.split_whitespace().collect();
     cut(&neutral(&words.join(" ")), bytes_max)
 }
 
 /// Text of several lines, at most `bytes_max` bytes, harmless.
-pub(super) fn block(text: &str, bytes_max: usize) -> String {
+pub(crate) fn block(text: &str, bytes_max: usize) -> String {
     cut(&neutral(visible(text, bytes_max).trim()), bytes_max)
 }
 
 /// A Markdown code block that holds `text`, whatever back-ticks there are in it.
-pub(super) fn fence(text: &str) -> String {
+pub(crate) fn fence(text: &str) -> String {
     let fence = "`".repeat(longest_run(text).max(2) + 1);
     format!("{fence}\n{text}\n{fence}")
 }
 
 /// A Markdown code span that holds `text` (one line).
-pub(super) fn span(text: &str) -> String {
+pub(crate) fn span(text: &str) -> String {
     let ticks = "`".repeat(longest_run(text) + 1);
     let pad = if text.starts_with('`') || text.ends_with('`') { " " } else { "" };
     format!("{ticks}{pad}{text}{pad}{ticks}")

@@ -1,19 +1,24 @@
-//! Takes alerts from the store to the receiver, as long as it takes.
+//! Takes alerts from the store to one target, as long as it takes.
 //!
-//! One request at a time. What is sent stays in the store until the receiver has said that it
+//! Each target has an outbox of its own, with its own queue, pace and health: one that fails or
+//! refuses us never delays another. One request at a time. What is sent stays in the store until the receiver has said that it
 //! took it, so a kill at any point costs at most a second delivery of the same bytes, which the
 //! receiver knows by the id. Every attempt is put together anew from what is due: a payload never
 //! changes between attempts, but one that a newer word made superfluous is not sent any more.
 //!
-//! What a reply leads to is in `policy`.
+//! What a reply leads to is in `policy`; `pace` is the breaker: after a failure nothing is sent for a
+//! while that grows, then one request tries; `verify` looks whether what was taken is still there.
 
 mod pace;
 mod policy;
 #[cfg(test)]
 mod tests;
+mod verify;
 
-use crate::keep::Client;
 use crate::store::{Queued, SharedStore, Store, StoreError, lock};
+use crate::target::{Reply, Target};
+use crate::telemetry::metrics::METRICS;
+use crate::telemetry::otlp::Span;
 use pace::Pace;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +54,16 @@ pub struct OutboxSettings {
     pub poll_interval: Duration,
     /// How long delivery goes on after the stop signal.
     pub drain: Duration,
+    /// After how long a target that can be asked is asked whether it has what it took. Keep stores
+    /// some ten alerts a second, so a queue in its memory takes its time.
+    pub verify_after: Duration,
+    /// After how long an alert that was not there is looked for once more, before it is sent again.
+    pub verify_again: Duration,
+    /// How often a target with nothing to send is asked whether it would take something, also at the
+    /// start, so that health tells the truth before the first alert; `None`: never.
+    pub idle_probe: Option<Duration>,
+    /// How often an alert that is taken and never found is sent again before it is given up.
+    pub resends_max: u32,
 }
 
 impl Default for OutboxSettings {
@@ -65,6 +80,10 @@ impl Default for OutboxSettings {
             probe_interval: Duration::from_secs(60),
             poll_interval: Duration::from_secs(1),
             drain: Duration::from_secs(10),
+            verify_after: Duration::from_secs(60),
+            verify_again: Duration::from_secs(120),
+            idle_probe: None,
+            resends_max: 5,
         }
     }
 }
@@ -97,26 +116,49 @@ pub struct Counts {
 #[derive(Debug)]
 pub struct Outbox {
     store: SharedStore,
-    client: Client,
+    target: Target,
     settings: OutboxSettings,
     pace: Pace,
     /// Largest request now, bytes; a 413 lowers it for good.
     bytes_max: usize,
     /// The state file's last error, told once.
     trouble: Option<String>,
+    /// When to look next for what was taken, and the last error on that way.
+    verify_at: Instant,
+    verify_trouble: Option<String>,
+    /// When something was last sent, or asked.
+    contact: Option<Instant>,
     wake: Arc<Notify>,
     health: watch::Sender<Health>,
     counts: Arc<Counts>,
 }
 
 impl Outbox {
-    /// Prepares delivery from `store` through `client`.
-    pub fn new(store: SharedStore, client: Client, settings: OutboxSettings) -> Outbox {
+    /// Prepares delivery from `store` to `target`.
+    pub fn new(store: SharedStore, target: Target, settings: OutboxSettings) -> Outbox {
         let pace = Pace::new(&settings);
         let bytes_max = settings.batch_bytes;
         let (health, _) = watch::channel(Health::Delivering);
-        let (wake, counts) = (Arc::default(), Arc::default());
-        Outbox { store, client, settings, pace, bytes_max, trouble: None, wake, health, counts }
+        METRICS.up(target.name(), true);
+        Outbox {
+            store,
+            target,
+            settings,
+            pace,
+            bytes_max,
+            trouble: None,
+            verify_at: Instant::now(),
+            verify_trouble: None,
+            contact: None,
+            wake: Arc::default(),
+            health,
+            counts: Arc::default(),
+        }
+    }
+
+    /// Name of the target.
+    pub fn name(&self) -> &str {
+        self.target.name()
     }
 
     /// To be notified after a commit that put something into the outbox.
@@ -142,6 +184,10 @@ impl Outbox {
         // of it.
         while !*stop.borrow() {
             let wait = self.step().await;
+            if wait == Wait::Empty {
+                self.verify().await;
+                self.ask_if_idle().await;
+            }
             tokio::select! {
                 () = self.rest(wait) => {}
                 _ = stop.wait_for(|stop| *stop) => break,
@@ -186,7 +232,9 @@ impl Outbox {
             Err(later) => return Wait::Until(later),
         };
         let now_ms = now_ms();
-        let ready = match self.with_store(move |store| store.outbox_ready(now_ms, 4 * limit)).await {
+        let name = self.target.name().to_owned();
+        let work = move |store: &mut Store| store.outbox_ready(&name, now_ms, 4 * limit);
+        let ready = match self.with_store(work).await {
             Ok(ready) => ready,
             Err(error) => return self.store_failed(&error),
         };
@@ -209,7 +257,14 @@ impl Outbox {
         let begun = Arc::clone(&batch);
         self.with_store(move |store| store.outbox_begin(&begun, now_ms, paced_ms)).await?;
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
-        let reply = self.client.post(array(&batch).into()).await;
+        let span = Span::begin();
+        self.contact = Some(Instant::now());
+        let reply = self.target.send(&batch).await;
+        span.end(
+            "deliver",
+            &[("alerts", batch.len() as u64), ("accepted", u64::from(reply == Reply::Accepted))],
+        );
+        METRICS.request(self.target.name(), reply.as_str());
         self.apply(&batch, reply).await
     }
 
@@ -232,7 +287,8 @@ impl Outbox {
     fn store_failed(&mut self, error: &StoreError) -> Wait {
         let trouble = error.to_string();
         if self.trouble.as_ref() != Some(&trouble) {
-            tracing::error!(%error, "the outbox cannot use the state file");
+            let target = self.target.name();
+            tracing::error!(target_name = target, %error, "the outbox cannot use the state file");
             self.trouble = Some(trouble);
         }
         Wait::Until(Instant::now() + self.settings.poll_interval)
@@ -291,20 +347,6 @@ fn select(ready: Vec<Queued>, limit: usize, bytes_max: usize) -> Vec<Queued> {
         }
     }
     batch
-}
-
-/// The request's body: the payloads as they are.
-fn array(batch: &[Queued]) -> Vec<u8> {
-    let mut body = Vec::with_capacity(2 + batch.iter().map(|item| item.payload.len() + 1).sum::<usize>());
-    body.push(b'[');
-    for (i, item) in batch.iter().enumerate() {
-        if i > 0 {
-            body.push(b',');
-        }
-        body.extend_from_slice(&item.payload);
-    }
-    body.push(b']');
-    body
 }
 
 /// The time, milliseconds since the epoch.

@@ -12,14 +12,20 @@
 //! | wrong key or address | pause, keep everything, ask every `probe_interval` |
 
 use super::{Counts, Health, Outbox, now_ms};
-use crate::keep::{self, InvalidElement, Reply};
+use crate::keep;
 use crate::store::{Delivery, Queued, StoreError};
+use crate::target::{InvalidElement, Reply};
+use crate::telemetry::metrics::METRICS;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// A 413 does not lower the size of requests below this, bytes: some four ordinary alerts.
 const BATCH_BYTES_MIN: usize = 16 * 1024;
+
+/// Why an alert is given up: the label of the metric, and what people are told.
+struct End<'a>(&'static str, &'a str);
 
 impl Outbox {
     /// Does what `reply` to `batch` asks for.
@@ -27,18 +33,19 @@ impl Outbox {
         if reply != Reply::Accepted {
             self.counts.failures.fetch_add(1, Ordering::Relaxed);
         }
+        let label = self.target.label();
         match reply {
             Reply::Accepted => self.accepted(batch).await,
             Reply::Unreachable { sent, reason } => {
                 self.pace.unreachable();
-                self.is(Health::Retrying(format!("Keep cannot be reached: {reason}")));
+                self.is(Health::Retrying(format!("{label} cannot be reached: {reason}")));
                 let delivery = if sent { Delivery::Uncertain } else { Delivery::Refused };
                 self.failed(batch, delivery, &reason).await
             }
             Reply::ServerError { reason } => self.server_error(batch, &reason).await,
             Reply::TooMany { retry_after, reason } => {
                 self.pace.too_many(retry_after.unwrap_or(self.settings.rate_limit_wait));
-                self.is(Health::Retrying(format!("Keep limits the rate: {reason}")));
+                self.is(Health::Retrying(format!("{label} limits the rate: {reason}")));
                 self.failed(batch, Delivery::Refused, &reason).await
             }
             Reply::TooLarge => self.too_large(batch).await,
@@ -53,7 +60,7 @@ impl Outbox {
 
     /// Asks a receiver that refused us; true if it takes alerts now.
     pub(super) async fn ask(&mut self) -> bool {
-        match self.client.probe().await {
+        match self.target.probe().await {
             Ok(()) => {
                 self.pace.recovered();
                 self.is(Health::Delivering);
@@ -66,19 +73,46 @@ impl Outbox {
         }
     }
 
+    /// Asks a target that has had nothing to take for a while.
+    pub(super) async fn ask_if_idle(&mut self) {
+        let Some(interval) = self.settings.idle_probe else { return };
+        if self.contact.is_some_and(|at| at.elapsed() < interval) {
+            return;
+        }
+        self.contact = Some(Instant::now());
+        let label = self.target.label();
+        match self.target.send(&[]).await {
+            Reply::Misconfigured { reason } => self.is(Health::Paused(reason)),
+            Reply::Unreachable { reason, .. } => {
+                self.is(Health::Retrying(format!("{label} cannot be reached: {reason}")));
+            }
+            Reply::ServerError { reason } => self.is(Health::Retrying(format!("{label} fails: {reason}"))),
+            Reply::TooMany { reason, .. } => {
+                self.is(Health::Retrying(format!("{label} limits the rate: {reason}")));
+            }
+            Reply::Accepted | Reply::TooLarge | Reply::Invalid { .. } | Reply::Malformed { .. } => {
+                self.is(Health::Delivering);
+            }
+        }
+    }
+
     async fn accepted(&mut self, batch: &Arc<Vec<Queued>>) -> Result<(), StoreError> {
         self.pace.accepted(batch.len());
         self.is(Health::Delivering);
         add(&self.counts, batch.len());
-        let until_ms = self.paced_until(now_ms());
+        METRICS.delivered(self.target.name(), batch.len() as u64);
+        let now_ms = now_ms();
+        let until_ms = self.paced_until(now_ms);
+        let verify_at_ms =
+            self.target.can_verify().then(|| now_ms.saturating_add(ms(self.settings.verify_after)));
         let batch = Arc::clone(batch);
-        self.with_store(move |store| store.outbox_accepted(&batch, until_ms)).await
+        self.with_store(move |store| store.outbox_accepted(&batch, until_ms, verify_at_ms)).await
     }
 
     /// A failure of the receiver. Alone, an alert is under suspicion and must not hold up others.
     async fn server_error(&mut self, batch: &Arc<Vec<Queued>>, reason: &str) -> Result<(), StoreError> {
         self.pace.server_error(batch.len());
-        self.is(Health::Retrying(format!("Keep fails: {reason}")));
+        self.is(Health::Retrying(format!("{} fails: {reason}", self.target.label())));
         self.failed(batch, Delivery::Refused, reason).await?;
         if let [item] = batch.as_slice() {
             let wait = self.pace.backoff(item.attempts);
@@ -94,15 +128,16 @@ impl Outbox {
             let size: usize = batch.iter().map(|item| item.payload.len() + 1).sum();
             self.bytes_max = (size / 2).clamp(BATCH_BYTES_MIN.min(self.bytes_max), self.bytes_max);
             self.pace.split(batch.len());
-            tracing::warn!(
-                bytes = size,
-                "a request was too large for what stands before Keep, sending less at once"
-            );
+            let label = self.target.label();
+            tracing::warn!(bytes = size, "a request was too large for {label}, sending less at once");
             return self.release(batch).await;
         };
         match keep::shortened(&item.payload).filter(|_| !item.altered) {
             Some(payload) => self.alter(item, payload).await,
-            None => self.give_up(vec![item.clone()], "too large for Keep even without evidence").await,
+            None => {
+                let why = format!("too large for {} even without evidence", self.target.label());
+                self.give_up(vec![item.clone()], End("too_large", &why)).await
+            }
         }
     }
 
@@ -114,21 +149,25 @@ impl Outbox {
         elements: Vec<InvalidElement>,
         reason: &str,
     ) -> Result<(), StoreError> {
-        tracing::error!(reason, "Keep finds an alert invalid");
+        let label = self.target.label();
+        tracing::error!(reason, "{label} finds an alert invalid");
         self.release(batch).await?;
         let mut named = false;
         for element in elements {
             let Some(item) = batch.get(element.index) else { continue };
             named = true;
-            let why = format!("Keep finds `{}` invalid: {}", element.field, element.reason);
+            let why = format!("{label} finds `{}` invalid: {}", element.field, element.reason);
             match keep::without(&item.payload, &element.field).filter(|_| !item.altered) {
                 Some(payload) => self.alter(item, payload).await?,
-                None => self.give_up(vec![item.clone()], &why).await?,
+                None => self.give_up(vec![item.clone()], End("invalid", &why)).await?,
             }
         }
         match batch.as_slice() {
             _ if named => Ok(()),
-            [item] => self.give_up(vec![item.clone()], &format!("Keep finds it invalid: {reason}")).await,
+            [item] => {
+                let why = format!("{label} finds it invalid: {reason}");
+                self.give_up(vec![item.clone()], End("invalid", &why)).await
+            }
             _ => {
                 self.pace.split(batch.len());
                 Ok(())
@@ -143,9 +182,10 @@ impl Outbox {
             self.pace.split(2);
             return self.release(batch).await;
         };
-        match self.client.probe().await {
+        match self.target.probe().await {
             Ok(()) => {
-                self.give_up(vec![item.clone()], &format!("Keep cannot make sense of it: {reason}")).await
+                let why = format!("{} cannot make sense of it: {reason}", self.target.label());
+                self.give_up(vec![item.clone()], End("malformed", &why)).await
             }
             Err(why) => {
                 self.is(Health::Paused(why));
@@ -168,7 +208,8 @@ impl Outbox {
         if old.is_empty() {
             return Ok(());
         }
-        self.give_up(old, &format!("tried for too long, at last: {reason}")).await
+        let why = format!("tried for too long, at last: {reason}");
+        self.give_up(old, End("too_old", &why)).await
     }
 
     async fn release(&self, batch: &Arc<Vec<Queued>>) -> Result<(), StoreError> {
@@ -181,10 +222,13 @@ impl Outbox {
         self.with_store(move |store| store.outbox_alter(&item, &payload)).await
     }
 
-    async fn give_up(&self, items: Vec<Queued>, reason: &str) -> Result<(), StoreError> {
+    async fn give_up(&self, items: Vec<Queued>, end: End<'_>) -> Result<(), StoreError> {
+        let End(label, reason) = end;
+        METRICS.dead(self.target.name(), label, items.len() as u64);
         for item in &items {
             let (id, fingerprint) = (&item.id, &item.fingerprint);
-            tracing::error!(%id, %fingerprint, reason, "an alert goes to the dead letters");
+            let name = self.target.name();
+            tracing::error!(%id, %fingerprint, target_name = name, reason, "an alert goes to the dead letters");
         }
         self.counts.dead.fetch_add(items.len() as u64, Ordering::Relaxed);
         let reason = reason.to_owned();
@@ -193,14 +237,16 @@ impl Outbox {
 
     /// Tells a change of health, once.
     fn is(&self, health: Health) {
+        METRICS.up(self.target.name(), health == Health::Delivering);
+        let label = self.target.label();
         let kind = std::mem::discriminant(&health);
         let changed = kind != std::mem::discriminant(&*self.health.borrow());
         if changed {
             match &health {
-                Health::Delivering => tracing::info!("Keep takes alerts again"),
-                Health::Retrying(reason) => tracing::warn!(reason, "alerts wait for Keep"),
+                Health::Delivering => tracing::info!("{label} takes alerts again"),
+                Health::Retrying(reason) => tracing::warn!(reason, "alerts wait for {label}"),
                 Health::Paused(reason) => {
-                    tracing::error!(reason, "alerts wait until the configuration or Keep is changed");
+                    tracing::error!(reason, "alerts wait until the configuration or {label} is changed");
                 }
             }
         }
@@ -216,6 +262,6 @@ fn add(counts: &Counts, alerts: usize) {
     counts.delivered.fetch_add(alerts as u64, Ordering::Relaxed);
 }
 
-fn ms(duration: Duration) -> i64 {
+pub(super) fn ms(duration: Duration) -> i64 {
     i64::try_from(duration.as_millis()).unwrap_or(i64::MAX)
 }

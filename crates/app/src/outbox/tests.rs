@@ -1,10 +1,14 @@
 //! Every row of the policy table, against a scripted receiver on the loopback interface.
 
+mod ending;
 mod real_keep;
+mod several;
 
 use super::*;
-use crate::keep::{ApiKey, KeepSettings};
+use crate::keep::{ApiKey, Client, KeepSettings};
 use crate::store::{Commit, OutboxItem, StoreSettings};
+use crate::target::{Sink, array};
+use crate::tls::TlsSettings;
 use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -110,6 +114,7 @@ fn item(name: &str, group: u128, count: u64, resolved: bool) -> OutboxItem {
         "evidence": ["x".repeat(100)],
     });
     OutboxItem {
+        target: "keep".into(),
         id,
         group_id: Uuid::from_u128(group),
         fingerprint: Fingerprint::new("", name, &[], &origin),
@@ -132,19 +137,36 @@ struct World {
     _directory: tempfile::TempDir,
 }
 
+fn keep_settings(url: Url) -> KeepSettings {
+    KeepSettings {
+        url,
+        api_key: Some(ApiKey::new("secret-key")),
+        read_key: None,
+        tls: TlsSettings::default(),
+        connect_timeout: Duration::from_secs(1),
+        timeout: Duration::from_millis(300),
+    }
+}
+
 fn client(url: Url) -> Client {
-    let (connect_timeout, timeout) = (Duration::from_secs(1), Duration::from_millis(300));
-    Client::new(&KeepSettings { url, api_key: Some(ApiKey::new("secret-key")), connect_timeout, timeout })
-        .unwrap()
+    Client::new(&keep_settings(url)).unwrap()
+}
+
+fn target(url: Url) -> Target {
+    Target::new("keep", Sink::Keep(client(url)))
 }
 
 impl World {
     fn start(url: Url, settings: OutboxSettings, items: Vec<OutboxItem>) -> World {
+        World::of(target(url), settings, items)
+    }
+
+    fn of(target: Target, settings: OutboxSettings, items: Vec<OutboxItem>) -> World {
         let directory = tempfile::tempdir().unwrap();
         let store = Store::open(StoreSettings::new(directory.path().join("state.sqlite"))).unwrap();
         let store = Arc::new(Mutex::new(store));
         let (stop, stopped) = watch::channel(false);
-        let outbox = Outbox::new(Arc::clone(&store), client(url), settings);
+        let outbox = Outbox::new(Arc::clone(&store), target, settings);
         let health = outbox.health();
         lock(&store).commit(&Commit { outbox: items, ..Commit::default() }).unwrap();
         let task = tokio::spawn(outbox.run(stopped));
@@ -170,7 +192,7 @@ impl World {
         let name = |payload: &[u8]| {
             serde_json::from_slice::<Value>(payload).unwrap()["name"].as_str().unwrap().to_owned()
         };
-        dead.into_iter().map(|(item, reason)| (name(&item.payload), reason)).collect()
+        dead.into_iter().map(|letter| (name(&letter.payload), letter.reason)).collect()
     }
 }
 
@@ -347,7 +369,7 @@ async fn a_reset_on_a_used_connection_is_retried_at_once() {
     });
     let client = client(url);
     assert_eq!(client.probe().await, Ok(()));
-    assert_eq!(client.post("[1]".into()).await, crate::keep::Reply::Accepted);
+    assert_eq!(client.post("[1]".into()).await, crate::target::Reply::Accepted);
     let seen = server.await.unwrap();
     assert!(seen[0].ends_with("[1]") && seen[1].ends_with("[1]"), "{seen:?}");
 }
@@ -517,65 +539,20 @@ fn secrets_stay_out_of_sight() {
     let key = ApiKey::new("secret\nkey");
     assert_eq!(format!("{key:?}"), "***");
     let url = Url::parse("http://keep.example").unwrap();
-    let second = Duration::from_secs(1);
-    let settings =
-        |url, key| KeepSettings { url, api_key: Some(key), connect_timeout: second, timeout: second };
-    let error = format!("{:#}", Client::new(&settings(url.clone(), key)).unwrap_err());
+    let settings = |api_key| KeepSettings { api_key: Some(api_key), ..keep_settings(url.clone()) };
+    let error = format!("{:#}", Client::new(&settings(key)).unwrap_err());
     assert!(!error.contains("secret"), "{error}");
-    let client = Client::new(&settings(url, ApiKey::new("secret"))).unwrap();
+    let client = Client::new(&settings(ApiKey::new("secret"))).unwrap();
     assert!(!format!("{client:?}").contains("secret"));
     let url = Url::parse("http://user:secret@keep.example").unwrap();
-    let error = format!("{:#}", Client::new(&settings(url, ApiKey::new("k"))).unwrap_err());
+    let error = format!("{:#}", Client::new(&keep_settings(url)).unwrap_err());
     assert!(!error.contains("secret"), "{error}");
-}
-
-#[tokio::test]
-async fn the_stop_signal_sends_what_can_be_sent() {
-    let (keep, url) = Receiver::start(take()).await;
-    let world =
-        World::start(url, OutboxSettings { poll_interval: Duration::from_secs(60), ..settings() }, vec![]);
-    tokio::time::sleep(Duration::from_millis(50)).await;
-    world.add(alerts(&["a"]));
-    world.stop.send(true).unwrap();
-    world.task.await.unwrap();
-    assert_eq!(keep.taken(), ["a"]);
-}
-
-#[tokio::test]
-async fn with_the_receiver_away_the_stop_is_quick_and_nothing_lost() {
-    let world = World::start(Url::parse("http://127.0.0.1:1/").unwrap(), settings(), alerts(&["a"]));
-    let mut health = world.health.clone();
-    health.wait_for(|health| matches!(health, Health::Retrying(_))).await.unwrap();
-    world.stop.send(true).unwrap();
-    tokio::time::timeout(Duration::from_secs(5), world.task).await.unwrap().unwrap();
-    assert_eq!(lock(&world.store).outbox_len().unwrap(), 1);
-}
-
-/// The process dies between sending and noting that it was taken.
-#[tokio::test]
-async fn after_a_kill_the_same_bytes_are_sent_again_at_a_distance() {
-    let (keep, url) = Receiver::start(take()).await;
-    let world = World::start(Url::parse("http://127.0.0.1:1/").unwrap(), settings(), vec![]);
-    world.task.abort();
-    world.add(alerts(&["a"]));
-    let begun = now_ms();
-    {
-        let mut store = lock(&world.store);
-        let batch = store.outbox_ready(begun, 10).unwrap();
-        store.outbox_begin(&batch, begun, begun + 200).unwrap();
-        assert!(store.outbox_ready(begun + 199, 10).unwrap().is_empty());
-    }
-    let (_stop, stopped) = watch::channel(false);
-    let task = tokio::spawn(Outbox::new(Arc::clone(&world.store), client(url), settings()).run(stopped));
-    world.delivered().await;
-    assert!(now_ms() - begun >= 200);
-    assert_eq!(keep.requests()[0].body, array(&[queued(&alerts(&["a"])[0])]));
-    task.abort();
 }
 
 fn queued(item: &OutboxItem) -> Queued {
     Queued {
         seq: 0,
+        target: item.target.clone(),
         id: item.id.to_string(),
         group_id: item.group_id.to_string(),
         fingerprint: item.fingerprint.to_string(),

@@ -1,44 +1,52 @@
 //! The loop that drives everything: rows in, detections, alerts, one transaction, out.
 //!
 //! ```text
-//! source task ──batch──► this loop ──commit──► store ──► outbox task ──► Keep
+//! source task ──batch──► this loop ──commit──► store ──► an outbox task a target ──► Keep, …
 //! rules task ──exchanges the detector──┘
 //! ```
 //! One batch is settled before the next one is taken, so memory is bounded by two batches: the one
 //! in work and the one the source holds ready. When the store cannot be written, reading waits.
 
+mod clock;
 mod evaluate;
+mod outlets;
 mod reload;
 mod review;
+mod signals;
 mod source;
 
 use crate::cli::Failure;
 use crate::config::Config;
 use crate::events::{COUNTERS, Event, Stats, add};
 use crate::keep::{self, PayloadSettings};
-use crate::outbox::{Counts, Outbox};
 use crate::rules;
-use crate::store::{Commit, SharedStore, Store, StoreSettings, lock};
+use crate::store::{Commit, OutboxItem, SharedStore, Store, StoreSettings, lock};
 use crate::tail::Batch;
+use crate::telemetry::http;
+use crate::telemetry::metrics::METRICS;
+use crate::telemetry::otlp::Span;
+use crate::telemetry::vitals::VITALS;
 use anyhow::Context;
 use arc_swap::ArcSwap;
-use otel_log_ai_core::alert::{Grouping, Notification};
+use clock::{not_ahead, now_ms};
+use otel_log_ai_core::alert::{Detection, Grouping, Notification};
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::otel::{Assembler, AssemblerSettings};
+use outlets::{Outboxes, Outlet};
 use review::Reviews;
+use signals::Signals;
 use source::FromSource;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-use tokio::sync::{Notify, mpsc, watch};
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
 
 /// Environment variable that names the statistics file.
 const STATS_FILE: &str = "OTEL_LOG_AI_STATS_FILE";
 /// Waits after a failed commit: from the first to the longest.
 const COMMIT_BACKOFF: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(15));
-/// Beyond the outbox's own drain, how long it is waited for.
-const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
 /// What can happen.
 enum Tick {
@@ -66,30 +74,31 @@ enum Ended {
 pub async fn run(config: Config) -> Result<(), Failure> {
     let mut signals = Signals::new().context("listen to signals")?;
     let detector = load_rules(&config)?;
-    let store = Store::open(StoreSettings::new(&config.state_path)).map_err(anyhow::Error::from)?;
+    let settings = StoreSettings { targets: config.target_names(), ..StoreSettings::new(&config.state_path) };
+    let store = Store::open(settings).map_err(anyhow::Error::from)?;
     let saved = store.load().map_err(anyhow::Error::from)?;
     let store: SharedStore = Arc::new(Mutex::new(store));
-
-    let client = keep::Client::new(&config.keep_settings())?;
-    let outbox = Outbox::new(Arc::clone(&store), client, config.outbox_settings());
-    let (stop_outbox, outbox_stopped) = watch::channel(false);
+    let outboxes = Outboxes::new(&config, &store)?;
+    outboxes.tell_orphans(&store)?;
+    serve_port(&config, &store).await;
+    let open = saved.open.into_iter().map(|alert| not_ahead(alert, now_ms())).collect();
     let mut pipeline = Pipeline {
         detector: Arc::clone(&detector),
         reviews: Arc::new(Reviews::new(config.rules.verify_one_in)),
-        grouping: Grouping::restore(config.grouping_settings(), saved.open),
+        grouping: Grouping::restore(config.grouping_settings(), open),
+        workers: evaluate::Workers::default(),
         assembler: Assembler::restore(AssemblerSettings::default(), saved.audit, now_ms()),
         audit_early: 0,
         payload: config.payload_settings(),
         store,
-        wake: outbox.waker(),
-        counts: outbox.counts(),
+        outlets: outboxes.outlets(),
         started: jiff::Timestamp::now().to_string(),
         stats_file: std::env::var_os(STATS_FILE).map(PathBuf::from),
         reading: false,
         evicted: 0,
+        folded: 0,
     };
-    let drain = config.outbox_settings().drain + DRAIN_GRACE;
-    let outbox = tokio::spawn(outbox.run(outbox_stopped));
+    let outboxes = outboxes.start();
     let (batches, from_source) = mpsc::channel(1);
     let source = tokio::spawn(source::run(config.clickhouse.clone(), saved.position, batches));
     let reload = tokio::spawn(reload::run(config.rules.clone(), detector));
@@ -107,13 +116,26 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         }
         Err(error) => Err(error),
     };
-    let _ = stop_outbox.send(true);
     tokio::select! {
-        _ = tokio::time::timeout(drain, outbox) => {}
+        () = outboxes.stop() => {}
         signal = signals.next() => tracing::warn!("{signal} again: stopping at once, what is left stays queued"),
     }
     pipeline.report(true);
     flushed.map_err(Failure::from)
+}
+
+/// Opens the port for health and metrics. Without it the service still does its work.
+async fn serve_port(config: &Config, store: &SharedStore) {
+    let Some(port) = &config.http else { return };
+    match http::serve(port.listen, port.token.clone(), &VITALS, Arc::clone(store)).await {
+        Ok(address) => tracing::info!(%address, "health and metrics"),
+        Err(error) => {
+            tracing::error!(
+                "no health and no metrics: `http.listen` {} cannot be used: {error}",
+                port.listen
+            );
+        }
+    }
 }
 
 /// Reads and compiles the rules for the start; without any there is nothing to do.
@@ -133,13 +155,13 @@ struct Pipeline {
     detector: Arc<ArcSwap<Detector>>,
     reviews: Arc<Reviews>,
     grouping: Grouping,
+    workers: evaluate::Workers,
     assembler: Assembler,
     /// Audit events finished early, as told last.
     audit_early: u64,
     payload: PayloadSettings,
     store: SharedStore,
-    wake: Arc<Notify>,
-    counts: Arc<Counts>,
+    outlets: Vec<Outlet>,
     started: String,
     stats_file: Option<PathBuf>,
     /// Whether reading has begun; before, there is nothing to tell, and whoever waits for the
@@ -147,6 +169,8 @@ struct Pipeline {
     reading: bool,
     /// Alerts closed early, as told last.
     evicted: u64,
+    /// Detections counted in alerts for many entities, as told last.
+    folded: u64,
 }
 
 impl Pipeline {
@@ -175,6 +199,7 @@ impl Pipeline {
                     return Ok(Ended::Settled);
                 }
                 Tick::Stats => {
+                    VITALS.turned();
                     self.report(false);
                     continue;
                 }
@@ -202,28 +227,44 @@ impl Pipeline {
         let reviews = Arc::clone(&self.reviews);
         let now_ms = now_ms();
         let mut assembler = std::mem::take(&mut self.assembler);
+        let mut workers = std::mem::take(&mut self.workers);
         let work = move || {
-            let found = evaluate::evaluate(&detector, &reviews, &batch, &mut assembler, now_ms);
-            (batch, found, assembler)
+            let found = evaluate::evaluate(&detector, &reviews, &batch, &mut workers, &mut assembler, now_ms);
+            (batch, found, workers, assembler)
         };
-        let (batch, found, assembler) =
+        let (began, span) = (Instant::now(), Span::begin());
+        let (batch, found, workers, assembler) =
             tokio::task::spawn_blocking(work).await.context("evaluate a batch")?;
+        self.workers = workers;
         self.assembler = assembler;
-        for detection in &found.detections {
-            self.grouping.observe(detection, now_ms);
-        }
+        METRICS.evaluated(began.elapsed());
+        let detections = found.detections.len() as u64;
+        span.end("evaluate", &[("rows", batch.len() as u64), ("detections", detections)]);
+        self.observe(&found.detections, now_ms);
         let rows = batch.len() as u64;
         add(&COUNTERS.rows, rows);
         add(&COUNTERS.batches, 1);
-        add(&COUNTERS.detections, found.detections.len() as u64);
         add(&COUNTERS.faults, found.faults);
         add(&COUNTERS.unrecognised, found.unrecognised);
+        add(&COUNTERS.rows_own, found.own);
         Ok(Done {
             rows,
-            detections: found.detections.len() as u64,
+            detections,
+            span: Some(span),
             newest_ns: batch.newest_ns,
             position: Some(batch.position),
         })
+    }
+
+    /// Takes detections into the open alerts.
+    fn observe(&mut self, detections: &[Detection], now_ms: i64) {
+        let mut by_rule: BTreeMap<&str, u64> = BTreeMap::new();
+        for detection in detections {
+            self.grouping.observe(detection, now_ms);
+            *by_rule.entry(&detection.rule.id).or_default() += 1;
+        }
+        by_rule.iter().for_each(|(rule_id, count)| METRICS.detections(rule_id, *count));
+        add(&COUNTERS.detections, detections.len() as u64);
     }
 
     /// Takes the audit events that waited long enough for records that did not come.
@@ -233,10 +274,7 @@ impl Pipeline {
         let (detector, reviews) = (self.detector.load(), &self.reviews);
         let found = tokio::task::block_in_place(|| evaluate::evaluate_audit(&detector, reviews, &events));
         drop(detector);
-        for detection in &found {
-            self.grouping.observe(detection, now_ms);
-        }
-        add(&COUNTERS.detections, found.len() as u64);
+        self.observe(&found, now_ms);
         Done { detections: found.len() as u64, ..Done::default() }
     }
 
@@ -246,8 +284,13 @@ impl Pipeline {
         let due = self.grouping.due(now_ms());
         let evicted = self.grouping.evicted_total();
         if evicted > self.evicted {
-            Event::AlertsEvicted { alerts: evicted }.emit();
+            Event::AlertsEvicted { alerts: evicted - self.evicted }.emit();
             self.evicted = evicted;
+        }
+        let folded = self.grouping.folded_total();
+        if folded > self.folded {
+            Event::DetectionsFolded { detections: folded - self.folded }.emit();
+            self.folded = folded;
         }
         let early = self.assembler.counts().early;
         if early > self.audit_early {
@@ -274,23 +317,31 @@ impl Pipeline {
             position: done.position.as_deref(),
             open_changes,
             audit_changes,
-            outbox: due.iter().map(|notification| keep::outbox_item(notification, &self.payload)).collect(),
+            outbox: self.outbox_items(&due),
             totals: vec![("rows", done.rows), ("detections", done.detections), ("alerts_queued", queued)],
         };
         let mut wait = COMMIT_BACKOFF.0;
         let mut failed = false;
+        let began = Instant::now();
+        let span = done.span.map(Span::next);
         loop {
+            VITALS.turned();
             let outcome = tokio::task::block_in_place(|| lock(&self.store).commit(&commit));
             match outcome {
-                Ok(()) => break,
+                Ok(overflow) => {
+                    for (target, alerts) in overflow {
+                        Event::QueueOverflowed { target: &target, alerts }.emit();
+                    }
+                    break;
+                }
                 Err(error) if !error.is_temporary() => return Err(error).context("commit results"),
                 Err(error) => {
                     Event::StoreFailed { why: &error.to_string(), first: !failed, retry_in: wait }.emit();
                     failed = true;
                 }
             }
-            // The outbox may be what makes room.
-            self.wake.notify_one();
+            // An outbox may be what makes room.
+            self.wake();
             match &mut signals {
                 None => {
                     return Err(anyhow::anyhow!(
@@ -306,18 +357,40 @@ impl Pipeline {
                 },
             }
         }
+        METRICS.committed(began.elapsed());
+        if let Some(span) = span {
+            span.end("commit", &[("alerts_queued", queued)]);
+        }
         if failed {
             Event::StoreBack.emit();
         }
         if queued > 0 {
             add(&COUNTERS.alerts_queued, queued);
-            self.wake.notify_one();
+            self.wake();
         }
         if done.newest_ns > 0 {
             let lag_ms = now_ms().saturating_sub((done.newest_ns / 1_000_000) as i64);
             COUNTERS.lag_ms.store(u64::try_from(lag_ms).unwrap_or(0), Ordering::Relaxed);
         }
         Ok(true)
+    }
+
+    /// What is to be sent where. The bytes are the same for every target.
+    fn outbox_items(&self, due: &[Notification]) -> Vec<OutboxItem> {
+        let mut items = Vec::new();
+        for notification in due {
+            let payload = keep::payload(notification, &self.payload).to_string().into_bytes();
+            for outlet in &self.outlets {
+                if notification.alert.rule.level >= outlet.min_level {
+                    items.push(keep::outbox_item(notification, &outlet.name, payload.clone()));
+                }
+            }
+        }
+        items
+    }
+
+    fn wake(&self) {
+        self.outlets.iter().for_each(|outlet| outlet.wake.notify_one());
     }
 
     /// Queues what waits for its group, so that a stop does not delay it.
@@ -329,9 +402,10 @@ impl Pipeline {
     /// Writes the statistics file; at the end, the log line as well.
     fn report(&self, last: bool) {
         let get = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        METRICS.open(self.grouping.open_count());
         let stats = Stats {
-            alerts_delivered: get(&self.counts.delivered),
-            alerts_dead: get(&self.counts.dead),
+            alerts_delivered: self.outlets.iter().map(|outlet| get(&outlet.counts.delivered)).sum(),
+            alerts_dead: self.outlets.iter().map(|outlet| get(&outlet.counts.dead)).sum(),
             alerts_open: self.grouping.open_count() as u64,
             ..Stats::read(&self.started)
         };
@@ -357,12 +431,8 @@ struct Done {
     rows: u64,
     detections: u64,
     newest_ns: u64,
-}
-
-/// The clock, milliseconds since the epoch.
-fn now_ms() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    i64::try_from(since.as_millis()).unwrap_or(i64::MAX)
+    /// The trace of the batch.
+    span: Option<Span>,
 }
 
 async fn sleep_until_ms(due_ms: Option<i64>) {
@@ -371,41 +441,6 @@ async fn sleep_until_ms(due_ms: Option<i64>) {
         Some(due_ms) => {
             let wait_ms = due_ms.saturating_sub(now_ms()).clamp(0, 60_000);
             tokio::time::sleep(Duration::from_millis(wait_ms as u64)).await;
-        }
-    }
-}
-
-/// The signals to stop.
-struct Signals {
-    #[cfg(unix)]
-    terminate: tokio::signal::unix::Signal,
-    #[cfg(unix)]
-    interrupt: tokio::signal::unix::Signal,
-}
-
-impl Signals {
-    fn new() -> std::io::Result<Signals> {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            let terminate = signal(SignalKind::terminate())?;
-            Ok(Signals { terminate, interrupt: signal(SignalKind::interrupt())? })
-        }
-        #[cfg(not(unix))]
-        Ok(Signals {})
-    }
-
-    /// The next one. Dropping the future loses none.
-    async fn next(&mut self) -> &'static str {
-        #[cfg(unix)]
-        tokio::select! {
-            _ = self.terminate.recv() => "SIGTERM",
-            _ = self.interrupt.recv() => "SIGINT",
-        }
-        #[cfg(not(unix))]
-        {
-            let _ = tokio::signal::ctrl_c().await;
-            "Ctrl-C"
         }
     }
 }

@@ -99,7 +99,7 @@ impl Review for Reviewer<'_> {
 mod tests {
     use super::*;
     use otel_log_ai_core::detect::Detector;
-    use otel_log_ai_core::engine::Scratch;
+    use otel_log_ai_core::detect::Scratch;
     use otel_log_ai_core::otel::Taxonomy;
     use otel_log_ai_core::rule::load;
 

@@ -5,6 +5,8 @@ use crate::clickhouse::{Client, Fault, Kind, Layout};
 use crate::config;
 use crate::events::Event;
 use crate::tail::{Batch, Tail};
+use crate::telemetry::metrics::{METRICS, Poll};
+use crate::telemetry::otlp::Span;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
@@ -107,7 +109,18 @@ impl Source {
         self.hand_over(FromSource::Opened { position: tail.position() }).await?;
         let mut looked = Instant::now();
         loop {
-            match tail.next().await {
+            let (began, span) = (Instant::now(), Span::begin());
+            let next = tail.next().await;
+            let outcome = match &next {
+                Ok(Some(_)) => Poll::Rows,
+                Ok(None) => Poll::Nothing,
+                Err(_) => Poll::Failure,
+            };
+            METRICS.poll(outcome, began.elapsed());
+            if let Ok(Some(batch)) = &next {
+                span.end("poll", &[("rows", batch.len() as u64)]);
+            }
+            match next {
                 Ok(batch) => {
                     self.recovered();
                     match batch {

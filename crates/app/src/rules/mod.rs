@@ -15,6 +15,7 @@ pub use watch::{Trigger, watch};
 use crate::config;
 use filter::Filter;
 use otel_log_ai_core::detect::Detector;
+use otel_log_ai_core::parallel;
 use otel_log_ai_core::problem::Problem;
 use otel_log_ai_core::rule::{self, Pipelines, Rule, RuleInfo};
 use std::collections::HashMap;
@@ -66,17 +67,21 @@ pub fn load(config: &config::Rules, pipelines: &Pipelines) -> Loaded {
 fn load_wanted(paths: &[PathBuf], pipelines: &Pipelines, wants: impl Fn(&RuleInfo) -> bool) -> Loaded {
     let mut loaded = Loaded::default();
     let mut seen: HashMap<String, String> = HashMap::new();
-    for path in files(paths, "rules.paths", &mut loaded.problems) {
+    let paths = files(paths, "rules.paths", &mut loaded.problems);
+    let read = parallel::each(&paths, |path| {
         let name = path.display().to_string();
-        let text = match read_file(&path) {
-            Ok(text) => text,
+        let read = read_file(path).map(|text| rule::load_with(&name, &text, pipelines));
+        (name, read)
+    });
+    for (name, read) in read {
+        let (rules, problems) = match read {
+            Ok(read) => read,
             Err(message) => {
                 loaded.problems.push(problem(&name, "", message, None));
                 continue;
             }
         };
         loaded.files += 1;
-        let (rules, problems) = rule::load_with(&name, &text, pipelines);
         loaded.problems.extend(problems);
         for rule in rules {
             if !wants(&rule.info) {

@@ -44,6 +44,26 @@ pub enum StoreError {
         /// Newest schema known here.
         known: i64,
     },
+    /// Written by an earlier version, and not ours to bring up to date.
+    #[error(
+        "state file `{}` has schema {found} and this version works on {known}: start the service once, which \
+         brings it up to date",
+        path.display()
+    )]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Schema in the file.
+        found: i64,
+        /// Newest schema known here.
+        known: i64,
+    },
+    /// Another program keeps it locked just now.
+    #[error("state file `{}` is locked by another program: end what uses it", path.display())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
     /// No room left.
     #[error("no room left on the disk of state file `{}`: free some, nothing is lost meanwhile", path.display())]
     DiskFull {
@@ -71,7 +91,10 @@ pub enum StoreError {
 impl StoreError {
     /// Whether the same call may succeed later without anybody changing the configuration.
     pub fn is_temporary(&self) -> bool {
-        matches!(self, StoreError::DiskFull { .. } | StoreError::OutboxFull { .. })
+        matches!(
+            self,
+            StoreError::DiskFull { .. } | StoreError::OutboxFull { .. } | StoreError::Locked { .. }
+        )
     }
 
     /// Explains SQLite's error on the file at `path`.
@@ -79,7 +102,7 @@ impl StoreError {
         let path = path.to_owned();
         let reason = error.to_string();
         match error.sqlite_error_code() {
-            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::InUse { path },
+            Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => StoreError::Locked { path },
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 StoreError::Damaged { path, reason }
             }

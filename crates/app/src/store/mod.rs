@@ -3,27 +3,33 @@
 //!
 //! Position, open alerts and outbox change in one transaction ([`Store::commit`]), so that after a
 //! kill at any moment the rows behind the position have had exactly the effect that is stored, and
-//! the rows after it none. One process at a time owns the file; within it the pipeline and the
-//! outbox share one [`Store`] behind a mutex.
+//! the rows after it none. One process at a time owns the file, by a lock on a file beside it; within
+//! it the pipeline and the outboxes share one [`Store`] behind a mutex. `otel-log-ai alerts` may visit
+//! it meanwhile ([`Store::visit`]).
 //!
 //! It does not decide what is alerted or when something is sent.
 
 mod error;
+mod letters;
 mod queue;
 mod schema;
+mod sent;
 #[cfg(test)]
 mod tests;
 
 pub use error::StoreError;
-pub use queue::{Delivery, Queued};
+pub use letters::{DeadLetter, Retried};
+pub use queue::{Delivery, Depth, Queued};
+pub use sent::Sent;
 
 use otel_log_ai_core::alert::{Changes, Fingerprint, OpenAlert};
 use otel_log_ai_core::otel::{AuditChanges, AuditRecord};
-use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, params};
-use std::collections::BTreeMap;
+use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use uuid::Uuid;
 
 /// How long another process may take to let go of the file (a predecessor that is stopping).
@@ -34,17 +40,21 @@ const LOCK_WAIT: Duration = Duration::from_secs(2);
 pub struct StoreSettings {
     /// The SQLite file; created with mode 0600 where it is not there yet. Its directory must exist.
     pub path: PathBuf,
-    /// Most alerts that wait for delivery. A commit that would exceed it is refused with
-    /// [`StoreError::OutboxFull`], so that reading stops and the logs wait where they are safe.
+    /// Most alerts that wait for delivery to one target. A commit that would exceed it for every
+    /// target is refused with [`StoreError::OutboxFull`], so that reading stops and the logs wait
+    /// where they are safe. Where another target still has room, it must not be delayed: what is
+    /// too much for the full one goes to its dead letters.
     pub outbox_max: usize,
-    /// Most dead letters kept; beyond, the oldest are removed and counted.
+    /// Most dead letters kept of one target; beyond, the oldest are removed and counted.
     pub dead_letters_max: usize,
+    /// Names of the targets in use, so that an empty queue is told of too.
+    pub targets: Vec<String>,
 }
 
 impl StoreSettings {
     /// The recommended limits: at 20 KB an alert, 400 MB waiting and 100 MB of dead letters.
     pub fn new(path: impl Into<PathBuf>) -> StoreSettings {
-        StoreSettings { path: path.into(), outbox_max: 20_000, dead_letters_max: 5_000 }
+        StoreSettings { path: path.into(), outbox_max: 20_000, dead_letters_max: 5_000, targets: Vec::new() }
     }
 }
 
@@ -53,6 +63,8 @@ impl StoreSettings {
 pub struct Store {
     connection: Connection,
     settings: StoreSettings,
+    /// Locked for as long as this process owns the state; `None` for a visitor.
+    _owned: Option<File>,
 }
 
 /// What was stored when the service last stopped, in whatever way.
@@ -87,6 +99,8 @@ pub struct Commit<'a> {
 /// An alert on its way out.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutboxItem {
+    /// Name of the target it goes to.
+    pub target: String,
     /// The notification's id.
     pub id: Uuid,
     /// The group it tells of: a later word on the same group replaces an unsent earlier one.
@@ -100,6 +114,9 @@ pub struct OutboxItem {
     /// The JSON object to send, byte for byte the same at each attempt.
     pub payload: Vec<u8>,
 }
+
+/// Targets and how many alerts were too much for their queues.
+pub type Overflow = Vec<(String, u64)>;
 
 /// The store as pipeline and outbox share it.
 pub type SharedStore = Arc<Mutex<Store>>;
@@ -116,15 +133,44 @@ impl Store {
     /// again.
     pub fn open(settings: StoreSettings) -> Result<Store, StoreError> {
         let path = settings.path.clone();
-        create_private(&path)?;
+        drop(open_private(&path)?);
+        let owned = own(&path)?;
+        let open = || {
+            let at = |error| StoreError::at(&path, error);
+            let mut connection = connect(&path).map_err(at)?;
+            // Nothing is written before it is known that the file is ours and whole.
+            schema::examine(&connection, &path)?;
+            claim(&connection).map_err(at)?;
+            schema::migrate(&mut connection).map_err(at)?;
+            connection.execute_batch("PRAGMA incremental_vacuum").map_err(at)?;
+            Ok(connection)
+        };
+        let connection = open().map_err(|error| match error {
+            // An older version of the service holds the file itself.
+            StoreError::Locked { path } => StoreError::InUse { path },
+            other => other,
+        })?;
+        Ok(Store { connection, settings, _owned: Some(owned) })
+    }
+
+    /// Opens a state file that exists, beside the service that owns it or while none runs, for
+    /// short transactions. The file must have the newest schema.
+    pub fn visit(settings: StoreSettings) -> Result<Store, StoreError> {
+        let path = settings.path.clone();
         let at = |error| StoreError::at(&path, error);
-        let mut connection = connect(&path).map_err(at)?;
-        // Nothing is written before it is known that the file is ours and whole.
-        schema::examine(&connection, &path)?;
-        claim(&connection).map_err(at)?;
-        schema::migrate(&mut connection).map_err(at)?;
-        connection.execute_batch("PRAGMA incremental_vacuum").map_err(at)?;
-        Ok(Store { connection, settings })
+        if !path.exists() {
+            let reason = "it does not exist; the service makes it at its first start".to_owned();
+            return Err(StoreError::Unusable { path, reason });
+        }
+        let connection = connect(&path).map_err(at)?;
+        schema::require_newest(&connection, &path)?;
+        connection.execute_batch("PRAGMA synchronous = FULL").map_err(at)?;
+        Ok(Store { connection, settings, _owned: None })
+    }
+
+    /// Whether it could be written now, without writing anything.
+    pub fn writable(&self) -> Result<(), StoreError> {
+        self.explain(|connection| connection.execute_batch("BEGIN IMMEDIATE; ROLLBACK"))
     }
 
     /// Reads what was stored.
@@ -133,14 +179,9 @@ impl Store {
         self.explain(|connection| {
             let sql = "SELECT value FROM position";
             saved.position = connection.query_row(sql, [], |row| row.get(0)).optional()?;
-            let mut statement = connection.prepare("SELECT name, value FROM totals")?;
-            let rows = statement.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?)))?;
-            for row in rows {
-                let (name, value) = row?;
-                saved.totals.insert(name, value.max(0).unsigned_abs());
-            }
             Ok(())
         })?;
+        saved.totals = self.totals()?;
         let alerts: Vec<String> = self.explain(|connection| {
             let mut statement = connection.prepare("SELECT alert FROM open_alerts ORDER BY fingerprint")?;
             statement.query_map([], |row| row.get(0))?.collect()
@@ -166,9 +207,11 @@ impl Store {
     }
 
     /// Stores the effect of one batch, all of it or, on an error, nothing; then the same commit can
-    /// be tried again where [`StoreError::is_temporary`] says so.
-    pub fn commit(&mut self, commit: &Commit<'_>) -> Result<(), StoreError> {
-        let outbox_max = self.settings.outbox_max;
+    /// be tried again where [`StoreError::is_temporary`] says so. Gives what was too much for the
+    /// queues of single targets and went to their dead letters.
+    pub fn commit(&mut self, commit: &Commit<'_>) -> Result<Overflow, StoreError> {
+        let (outbox_max, dead_max) = (self.settings.outbox_max, self.settings.dead_letters_max);
+        let mut overflow = Overflow::new();
         let fits = self.transaction(|transaction| {
             if let Some(position) = commit.position {
                 let sql = "INSERT INTO position (only_row, value) VALUES (1, ?1)
@@ -184,12 +227,21 @@ impl Store {
                 add_total(transaction, name, *by)?;
             }
             // Coalescing may have made room, so it is counted after.
-            Ok(commit.outbox.is_empty() || queue::len(transaction)? <= outbox_max)
+            make_room(transaction, &commit.outbox, outbox_max, dead_max, &mut overflow)
         })?;
         if !fits {
             return Err(StoreError::OutboxFull { limit: outbox_max });
         }
-        Ok(())
+        Ok(overflow)
+    }
+
+    /// The counters over all runs.
+    pub fn totals(&self) -> Result<BTreeMap<String, u64>, StoreError> {
+        self.explain(|connection| {
+            let mut statement = connection.prepare_cached("SELECT name, value FROM totals")?;
+            let count = |value: i64| value.max(0).unsigned_abs();
+            statement.query_map([], |row| Ok((row.get(0)?, count(row.get(1)?))))?.collect()
+        })
     }
 
     /// Adds to a counter that survives.
@@ -203,7 +255,9 @@ impl Store {
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<bool>,
     ) -> Result<bool, StoreError> {
         let run = || {
-            let transaction = self.connection.transaction()?;
+            // Not deferred: one that reads first and then finds that a visitor wrote fails at once
+            // instead of waiting.
+            let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let keep = work(&transaction)?;
             if keep {
                 transaction.commit()?;
@@ -217,6 +271,34 @@ impl Store {
     fn explain<T>(&self, work: impl FnOnce(&Connection) -> rusqlite::Result<T>) -> Result<T, StoreError> {
         work(&self.connection).map_err(|error| StoreError::at(&self.settings.path, error))
     }
+}
+
+/// Sees that no queue is longer than it may be; false if the commit must wait instead.
+fn make_room(
+    transaction: &Transaction<'_>,
+    outbox: &[OutboxItem],
+    outbox_max: usize,
+    dead_max: usize,
+    overflow: &mut Overflow,
+) -> rusqlite::Result<bool> {
+    let targets: BTreeSet<&str> = outbox.iter().map(|item| item.target.as_str()).collect();
+    let mut full = Vec::new();
+    for target in &targets {
+        if queue::len_of(transaction, target)? > outbox_max {
+            full.push(*target);
+        }
+    }
+    if !full.is_empty() && full.len() == targets.len() {
+        return Ok(false);
+    }
+    let now_ms = outbox.iter().map(|item| item.queued_at_ms).max().unwrap_or(0);
+    for target in full {
+        let surplus = queue::beyond(transaction, target, outbox_max)?;
+        add_total(transaction, "alerts_overflowed", surplus.len() as u64)?;
+        overflow.push((target.to_owned(), surplus.len() as u64));
+        letters::bury(transaction, &surplus, now_ms, "its target's queue was full", dead_max)?;
+    }
+    Ok(true)
 }
 
 fn change_open(transaction: &Transaction<'_>, changes: &Changes) -> rusqlite::Result<()> {
@@ -257,7 +339,7 @@ fn add_total(transaction: &Transaction<'_>, name: &str, by: u64) -> rusqlite::Re
 
 /// Makes the file where it is missing, readable by its owner only: it holds log text. SQLite gives
 /// its journal the same mode.
-fn create_private(path: &Path) -> Result<(), StoreError> {
+fn open_private(path: &Path) -> Result<File, StoreError> {
     let unusable = |reason: std::io::Error| StoreError::Unusable {
         path: path.to_owned(),
         reason: match reason.kind() {
@@ -281,21 +363,40 @@ fn create_private(path: &Path) -> Result<(), StoreError> {
             file.set_permissions(std::fs::Permissions::from_mode(0o600)).map_err(unusable)?;
         }
     }
-    drop(file);
-    Ok(())
+    Ok(file)
 }
 
-/// Connects. The exclusive mode comes before anything else: with it the write-ahead log needs no
-/// shared memory, and a lock once taken is held.
+/// Makes this process the owner of the state at `path`, by a lock on a file beside it that the
+/// system takes back whenever the process ends. SQLite's own exclusive lock would shut visitors out.
+fn own(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let file = open_private(Path::new(&name))?;
+    let end = Instant::now() + LOCK_WAIT;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) if Instant::now() < end => {
+                std::thread::sleep(Duration::from_millis(50));
+            }
+            Err(TryLockError::WouldBlock) => return Err(StoreError::InUse { path: path.to_owned() }),
+            Err(TryLockError::Error(error)) => {
+                let reason = format!("`{}` cannot be locked: {error}", Path::new(&name).display());
+                return Err(StoreError::Unusable { path: path.to_owned(), reason });
+            }
+        }
+    }
+}
+
+/// Connects.
 fn connect(path: &Path) -> rusqlite::Result<Connection> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(LOCK_WAIT)?;
-    connection.execute_batch("PRAGMA locking_mode = EXCLUSIVE")?;
     Ok(connection)
 }
 
-/// Takes the file for this process alone.
+/// Sets how the file is written.
 ///
 /// `synchronous = FULL` syncs the journal at every commit. With NORMAL a power cut could undo the
 /// last commits after their alerts had left: the rows would be read again, be counted in another

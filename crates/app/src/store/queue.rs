@@ -1,15 +1,18 @@
-//! The outbox table: what waits, what may be sent now, what became of it.
+//! The outbox table: what waits for each target, what may be sent now, what became of it.
 //!
-//! It keeps the order within a fingerprint and knows nothing of HTTP.
+//! It keeps the order within a fingerprint and knows nothing of HTTP. The targets share the table
+//! and nothing else: each has its own order, distance and limit.
 
-use super::{OutboxItem, Store, StoreError, add_total};
+use super::{OutboxItem, Store, StoreError, add_total, letters, sent};
 use rusqlite::{Connection, OptionalExtension, Row, Transaction, params};
 
-/// An alert that waits for delivery.
+/// An alert that waits for delivery to one target.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Queued {
     /// Place in the queue.
     pub seq: i64,
+    /// Where it goes.
+    pub target: String,
     /// The notification's id. The payload at `seq` may be replaced by a newer one while this one
     /// is on its way; the id tells.
     pub id: String,
@@ -40,22 +43,38 @@ pub enum Delivery {
     Uncertain,
 }
 
-const COLUMNS: &str =
-    "seq, id, group_id, fingerprint, resolved, queued_at_ms, payload, attempts, alone, altered";
+/// How much waits for a target, and how much was given up.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Depth {
+    /// Its name.
+    pub target: String,
+    /// Alerts that wait for delivery.
+    pub queued: u64,
+    /// Dead letters.
+    pub dead: u64,
+}
+
+/// No wait of one alert is longer, milliseconds. A time further ahead is of a clock that was set back
+/// since, and holds up nothing.
+pub(super) const WAIT_MS_MAX: i64 = 600_000;
+
+pub(super) const COLUMNS: &str =
+    "seq, target, id, group_id, fingerprint, resolved, queued_at_ms, payload, attempts, alone, altered";
 
 impl Queued {
-    fn read(row: &Row<'_>) -> rusqlite::Result<Queued> {
+    pub(super) fn read(row: &Row<'_>) -> rusqlite::Result<Queued> {
         Ok(Queued {
             seq: row.get(0)?,
-            id: row.get(1)?,
-            group_id: row.get(2)?,
-            fingerprint: row.get(3)?,
-            resolved: row.get(4)?,
-            queued_at_ms: row.get(5)?,
-            payload: row.get(6)?,
-            attempts: row.get(7)?,
-            alone: row.get(8)?,
-            altered: row.get(9)?,
+            target: row.get(1)?,
+            id: row.get(2)?,
+            group_id: row.get(3)?,
+            fingerprint: row.get(4)?,
+            resolved: row.get(5)?,
+            queued_at_ms: row.get(6)?,
+            payload: row.get(7)?,
+            attempts: row.get(8)?,
+            alone: row.get(9)?,
+            altered: row.get(10)?,
         })
     }
 }
@@ -66,10 +85,11 @@ impl Queued {
 pub(super) fn enqueue(transaction: &Transaction<'_>, item: &OutboxItem) -> rusqlite::Result<()> {
     let (id, group_id) = (item.id.to_string(), item.group_id.to_string());
     let print = item.fingerprint.to_string();
-    let sql = "SELECT seq, group_id, resolved FROM outbox WHERE fingerprint = ?1 ORDER BY seq DESC LIMIT 1";
+    let sql = "SELECT seq, group_id, resolved FROM outbox WHERE target = ?1 AND fingerprint = ?2
+               ORDER BY seq DESC LIMIT 1";
     let last: Option<(i64, String, bool)> = transaction
         .prepare_cached(sql)?
-        .query_row([&print], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
+        .query_row([&item.target, &print], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))
         .optional()?;
     if let Some((seq, last_group, last_resolved)) = last
         && last_group == group_id
@@ -80,9 +100,9 @@ pub(super) fn enqueue(transaction: &Transaction<'_>, item: &OutboxItem) -> rusql
         transaction.prepare_cached(sql)?.execute(row)?;
         return add_total(transaction, "alerts_superseded", 1);
     }
-    let sql = "INSERT INTO outbox (id, group_id, fingerprint, resolved, queued_at_ms, payload)
-               VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-    let row = params![id, group_id, print, item.resolved, item.queued_at_ms, item.payload];
+    let sql = "INSERT INTO outbox (target, id, group_id, fingerprint, resolved, queued_at_ms, payload)
+               VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)";
+    let row = params![item.target, id, group_id, print, item.resolved, item.queued_at_ms, item.payload];
     transaction.prepare_cached(sql)?.execute(row)?;
     Ok(())
 }
@@ -93,29 +113,64 @@ pub(super) fn len(connection: &Connection) -> rusqlite::Result<usize> {
     Ok(usize::try_from(count).unwrap_or(0))
 }
 
+/// Number of alerts that wait for `target`.
+pub(super) fn len_of(connection: &Connection, target: &str) -> rusqlite::Result<usize> {
+    let sql = "SELECT count(*) FROM outbox WHERE target = ?1";
+    let count: i64 = connection.prepare_cached(sql)?.query_row([target], |row| row.get(0))?;
+    Ok(usize::try_from(count).unwrap_or(0))
+}
+
+/// What of `target` is beyond its first `max`.
+pub(super) fn beyond(connection: &Connection, target: &str, max: usize) -> rusqlite::Result<Vec<Queued>> {
+    let sql = format!("SELECT {COLUMNS} FROM outbox WHERE target = ?1 ORDER BY seq LIMIT -1 OFFSET ?2");
+    let max = i64::try_from(max).unwrap_or(i64::MAX);
+    let mut statement = connection.prepare_cached(&sql)?;
+    statement.query_map(params![target, max], Queued::read)?.collect()
+}
+
 impl Store {
-    /// Number of alerts that wait for delivery.
+    /// Number of alerts that wait for delivery, to all targets together.
     pub fn outbox_len(&self) -> Result<usize, StoreError> {
         self.explain(len)
     }
 
-    /// The alerts that may be sent now, at most `limit`, in order. An alert whose fingerprint has
-    /// an earlier one that must wait is not among them.
-    pub fn outbox_ready(&self, now_ms: i64, limit: usize) -> Result<Vec<Queued>, StoreError> {
+    /// How much waits for each target that has or had anything to wait for.
+    pub fn depths(&self) -> Result<Vec<Depth>, StoreError> {
+        let sql = "SELECT target, sum(queued), sum(dead) FROM (
+                       SELECT target, count(*) AS queued, 0 AS dead FROM outbox GROUP BY target
+                       UNION ALL SELECT target, 0, count(*) FROM dead_letters GROUP BY target
+                       UNION ALL SELECT value, 0, 0 FROM json_each(?1))
+                   GROUP BY target ORDER BY target";
+        let known = serde_json::to_string(&self.settings.targets).unwrap_or_else(|_| "[]".to_owned());
+        self.explain(|connection| {
+            let mut statement = connection.prepare_cached(sql)?;
+            let count = |value: i64| value.max(0).unsigned_abs();
+            let rows = statement.query_map([known], |row| {
+                Ok(Depth { target: row.get(0)?, queued: count(row.get(1)?), dead: count(row.get(2)?) })
+            })?;
+            rows.collect()
+        })
+    }
+
+    /// The alerts that may be sent to `target` now, at most `limit`, in order. An alert whose
+    /// fingerprint has an earlier one that must wait is not among them.
+    pub fn outbox_ready(&self, target: &str, now_ms: i64, limit: usize) -> Result<Vec<Queued>, StoreError> {
         let sql = format!(
             "SELECT {COLUMNS} FROM outbox AS this
-             WHERE next_at_ms <= ?1
+             WHERE target = ?3 AND next_at_ms NOT BETWEEN ?1 + 1 AND ?4
                AND NOT EXISTS (SELECT 1 FROM paced
-                               WHERE paced.fingerprint = this.fingerprint AND paced.until_ms > ?1)
+                               WHERE paced.target = ?3 AND paced.fingerprint = this.fingerprint
+                                 AND paced.until_ms BETWEEN ?1 + 1 AND ?4)
                AND NOT EXISTS (SELECT 1 FROM outbox AS earlier
-                               WHERE earlier.fingerprint = this.fingerprint AND earlier.seq < this.seq
-                                 AND earlier.next_at_ms > ?1)
+                               WHERE earlier.target = ?3 AND earlier.fingerprint = this.fingerprint
+                                 AND earlier.seq < this.seq AND earlier.next_at_ms BETWEEN ?1 + 1 AND ?4)
              ORDER BY seq LIMIT ?2"
         );
         self.explain(|connection| {
             let mut statement = connection.prepare_cached(&sql)?;
             let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            statement.query_map(params![now_ms, limit], Queued::read)?.collect()
+            let ahead_ms = now_ms.saturating_add(WAIT_MS_MAX);
+            statement.query_map(params![now_ms, limit, target, ahead_ms], Queued::read)?.collect()
         })
     }
 
@@ -129,12 +184,23 @@ impl Store {
         .map(|_| ())
     }
 
-    /// The receiver took them.
-    pub fn outbox_accepted(&mut self, batch: &[Queued], until_ms: i64) -> Result<(), StoreError> {
+    /// The receiver took them. Where `verify_at_ms` is given, it is then to be asked whether it
+    /// still has them.
+    pub fn outbox_accepted(
+        &mut self,
+        batch: &[Queued],
+        until_ms: i64,
+        verify_at_ms: Option<i64>,
+    ) -> Result<(), StoreError> {
         self.transaction(|transaction| {
             for item in batch {
                 remove(transaction, item)?;
+                sent::take(transaction, item)?;
+                if let Some(at_ms) = verify_at_ms {
+                    sent::note(transaction, item, at_ms)?;
+                }
             }
+            sent::forget_taken(transaction)?;
             add_total(transaction, "alerts_delivered", batch.len() as u64)?;
             pace(transaction, batch, until_ms)
         })
@@ -179,57 +245,28 @@ impl Store {
 
     /// Gives up on alerts; they are kept with the reason as long as there is room for them.
     pub fn outbox_dead(&mut self, batch: &[Queued], now_ms: i64, reason: &str) -> Result<(), StoreError> {
-        let keep = i64::try_from(self.settings.dead_letters_max).unwrap_or(i64::MAX);
-        self.transaction(|transaction| {
-            for item in batch {
-                let sql = "INSERT INTO dead_letters
-                               (id, fingerprint, queued_at_ms, died_at_ms, reason, payload)
-                           VALUES (?1, ?2, ?3, ?4, ?5, ?6)";
-                let row = params![item.id, item.fingerprint, item.queued_at_ms, now_ms, reason, item.payload];
-                transaction.prepare_cached(sql)?.execute(row)?;
-                remove(transaction, item)?;
-                unpace(transaction, item)?;
-            }
-            add_total(transaction, "alerts_dead", batch.len() as u64)?;
-            let sql = "DELETE FROM dead_letters WHERE seq <=
-                           (SELECT seq FROM dead_letters ORDER BY seq DESC LIMIT 1 OFFSET ?1)";
-            let dropped = transaction.prepare_cached(sql)?.execute([keep])?;
-            if dropped > 0 {
-                add_total(transaction, "dead_letters_dropped", dropped as u64)?;
-            }
-            Ok(true)
-        })
-        .map(|_| ())
-    }
-
-    /// The newest dead letters with their reasons, at most `limit`.
-    pub fn dead_letters(&self, limit: usize) -> Result<Vec<(Queued, String)>, StoreError> {
-        let sql = "SELECT seq, id, '', fingerprint, 0, queued_at_ms, payload, 0, 0, 0, reason
-                   FROM dead_letters ORDER BY seq DESC LIMIT ?1";
-        self.explain(|connection| {
-            let mut statement = connection.prepare(sql)?;
-            let limit = i64::try_from(limit).unwrap_or(i64::MAX);
-            statement.query_map([limit], |row| Ok((Queued::read(row)?, row.get(10)?)))?.collect()
-        })
+        let keep = self.settings.dead_letters_max;
+        self.transaction(|transaction| letters::bury(transaction, batch, now_ms, reason, keep).map(|()| true))
+            .map(|_| ())
     }
 }
 
 /// Removes what was sent, unless a newer word took its place meanwhile.
-fn remove(transaction: &Transaction<'_>, item: &Queued) -> rusqlite::Result<()> {
+pub(super) fn remove(transaction: &Transaction<'_>, item: &Queued) -> rusqlite::Result<()> {
     let sql = "DELETE FROM outbox WHERE seq = ?1 AND id = ?2";
     transaction.prepare_cached(sql)?.execute(params![item.seq, item.id]).map(|_| ())
 }
 
 fn pace(transaction: &Transaction<'_>, batch: &[Queued], until_ms: i64) -> rusqlite::Result<bool> {
-    let sql = "INSERT INTO paced (fingerprint, until_ms) VALUES (?1, ?2)
-               ON CONFLICT (fingerprint) DO UPDATE SET until_ms = excluded.until_ms";
+    let sql = "INSERT INTO paced (target, fingerprint, until_ms) VALUES (?1, ?2, ?3)
+               ON CONFLICT (target, fingerprint) DO UPDATE SET until_ms = excluded.until_ms";
     for item in batch {
-        transaction.prepare_cached(sql)?.execute(params![item.fingerprint, until_ms])?;
+        transaction.prepare_cached(sql)?.execute(params![item.target, item.fingerprint, until_ms])?;
     }
     Ok(true)
 }
 
-fn unpace(transaction: &Transaction<'_>, item: &Queued) -> rusqlite::Result<()> {
-    let sql = "DELETE FROM paced WHERE fingerprint = ?1";
-    transaction.prepare_cached(sql)?.execute([&item.fingerprint]).map(|_| ())
+pub(super) fn unpace(transaction: &Transaction<'_>, item: &Queued) -> rusqlite::Result<()> {
+    let sql = "DELETE FROM paced WHERE target = ?1 AND fingerprint = ?2";
+    transaction.prepare_cached(sql)?.execute([&item.target, &item.fingerprint]).map(|_| ())
 }

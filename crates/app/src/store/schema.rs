@@ -8,7 +8,7 @@ use std::path::Path;
 const APPLICATION_ID: i64 = 0x4f54_4c41;
 
 /// Step n brings a file from schema n to n + 1; never change one that was released.
-const MIGRATIONS: &[&str] = &[
+pub(super) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE position (
         only_row INTEGER PRIMARY KEY CHECK (only_row = 1),
@@ -56,10 +56,71 @@ const MIGRATIONS: &[&str] = &[
         records TEXT NOT NULL                -- JSON: those that wait for the others
     ) WITHOUT ROWID;
 ",
+    // Several targets. What was there before was for Keep, the only one, whose name is `keep`.
+    "
+    ALTER TABLE outbox ADD COLUMN target TEXT NOT NULL DEFAULT 'keep';
+    DROP INDEX outbox_by_fingerprint;
+    CREATE INDEX outbox_by_fingerprint ON outbox (target, fingerprint, seq);
+    CREATE INDEX outbox_by_target ON outbox (target, seq);
+    DROP TABLE paced;                        -- holds for seconds only
+    CREATE TABLE paced (
+        target      TEXT    NOT NULL,
+        fingerprint TEXT    NOT NULL,
+        until_ms    INTEGER NOT NULL,        -- sent so lately that the next must wait
+        PRIMARY KEY (target, fingerprint)
+    ) WITHOUT ROWID;
+    ALTER TABLE dead_letters ADD COLUMN target TEXT NOT NULL DEFAULT 'keep';
+    ALTER TABLE dead_letters ADD COLUMN group_id TEXT NOT NULL DEFAULT '';
+    ALTER TABLE dead_letters ADD COLUMN resolved INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX dead_letters_by_target ON dead_letters (target, seq);
+    CREATE TABLE sent (
+        target       TEXT    NOT NULL,
+        fingerprint  TEXT    NOT NULL,
+        id           TEXT    NOT NULL,
+        group_id     TEXT    NOT NULL,
+        resolved     INTEGER NOT NULL,
+        queued_at_ms INTEGER NOT NULL,
+        payload      BLOB    NOT NULL,
+        check_at_ms  INTEGER NOT NULL,           -- when to look whether it is there
+        misses       INTEGER NOT NULL DEFAULT 0, -- times in a row that it was not
+        resends      INTEGER NOT NULL DEFAULT 0, -- times it was sent again
+        PRIMARY KEY (target, fingerprint)
+    );
+    CREATE INDEX sent_by_check ON sent (target, check_at_ms);
+    CREATE INDEX sent_by_id ON sent (id);
+    CREATE TABLE taken (
+        target       TEXT    NOT NULL,
+        fingerprint  TEXT    NOT NULL,
+        queued_at_ms INTEGER NOT NULL,       -- of the newest word that was taken
+        PRIMARY KEY (target, fingerprint)
+    ) WITHOUT ROWID;
+    CREATE INDEX taken_by_time ON taken (queued_at_ms);
+",
 ];
 
 /// Checks that the file is empty or ours, not of a newer version, and whole.
 pub(super) fn examine(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let at = |error| StoreError::at(path, error);
+    recognise(connection, path)?;
+    let check: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(at)?;
+    if check != "ok" {
+        return Err(StoreError::Damaged { path: path.to_owned(), reason: check });
+    }
+    Ok(())
+}
+
+/// Checks that the file is ours and has exactly the newest schema, for a guest beside the owner.
+pub(super) fn require_newest(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let found = recognise(connection, path)?;
+    let known = MIGRATIONS.len() as i64;
+    if found < known {
+        return Err(StoreError::Older { path: path.to_owned(), found, known });
+    }
+    Ok(())
+}
+
+/// The schema of a file that is empty or ours and not of a newer version.
+fn recognise(connection: &Connection, path: &Path) -> Result<i64, StoreError> {
     let known = MIGRATIONS.len() as i64;
     let at = |error| StoreError::at(path, error);
     let application_id = number(connection, "PRAGMA application_id").map_err(at)?;
@@ -71,11 +132,7 @@ pub(super) fn examine(connection: &Connection, path: &Path) -> Result<(), StoreE
     if found > known {
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
     }
-    let check: String = connection.query_row("PRAGMA quick_check(1)", [], |row| row.get(0)).map_err(at)?;
-    if check != "ok" {
-        return Err(StoreError::Damaged { path: path.to_owned(), reason: check });
-    }
-    Ok(())
+    Ok(found)
 }
 
 /// Brings an examined file to the newest schema, each step whole or not at all.

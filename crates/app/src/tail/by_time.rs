@@ -7,7 +7,7 @@ use super::position::{Position, Scan};
 use super::{BATCH_BYTES_MAX, Batch, now_ns};
 use crate::clickhouse::{Client, Fault, Kind, Layout, Reader, Rows};
 use crate::config::Start;
-use crate::events::Event;
+use crate::events::{COUNTERS, Event, add};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -134,7 +134,10 @@ impl ByTime {
             self.layout.key(),
             keys.join(",")
         );
-        let mut rows = Rows::decode(self.client.bytes(&sql, BATCH_BYTES_MAX).await?)?;
+        let bytes = self.client.bytes(&sql, BATCH_BYTES_MAX).await?;
+        add(&COUNTERS.read_bytes, bytes.len() as u64);
+        let mut rows = Rows::decode(bytes)?;
+        add(&COUNTERS.bodies_read, rows.len() as u64);
         let mut left: HashMap<u64, usize> = HashMap::new();
         for (_, key) in wanted {
             *left.entry(*key).or_default() += 1;

@@ -10,7 +10,8 @@ use super::position::Position;
 use super::{BATCH_BYTES_MAX, Batch, ROW_ATTEMPTS, now_ns};
 use crate::clickhouse::{Client, Fault, Kind, Layout, Reader, Rows, sql_text};
 use crate::config::Start;
-use crate::events::Event;
+use crate::events::{COUNTERS, Event, add};
+use crate::telemetry::metrics::METRICS;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
@@ -122,6 +123,7 @@ impl Parts {
                 let listed_ns = now_ns();
                 let parts = self.list("").await?;
                 self.queue = self.position.ledger.plan(&parts).into();
+                self.tell_backlog(&parts);
                 self.listed_ns = listed_ns;
                 if self.queue.is_empty() {
                     self.position.as_of_ns = listed_ns;
@@ -232,7 +234,7 @@ impl Parts {
             names(pieces.iter().map(|piece| &piece.part)),
             conditions.join(" OR ")
         );
-        let mut rows = Rows::decode(self.client.bytes(&sql, BATCH_BYTES_MAX).await?)?;
+        let mut rows = self.rows(&sql).await?;
         let places: BTreeMap<(u32, &str), usize> =
             pieces.iter().enumerate().map(|(at, p)| ((p.part.shard, p.part.name.as_str()), at)).collect();
         let place =
@@ -325,7 +327,7 @@ impl Parts {
                 self.part_condition(&part),
                 offsets.join(",")
             );
-            rows = Rows::decode(self.client.bytes(&sql, BATCH_BYTES_MAX).await?)?;
+            rows = self.rows(&sql).await?;
             if rows.len() != wanted.len() {
                 return Ok(Step::Vanished);
             }
@@ -344,6 +346,32 @@ impl Parts {
             }
         }
         Ok(self.give(rows))
+    }
+
+    /// Reads rows.
+    async fn rows(&self, sql: &str) -> Result<Rows, Fault> {
+        let bytes = self.client.bytes(sql, BATCH_BYTES_MAX).await?;
+        add(&COUNTERS.read_bytes, bytes.len() as u64);
+        let rows = Rows::decode(bytes)?;
+        add(&COUNTERS.bodies_read, rows.len() as u64);
+        Ok(rows)
+    }
+
+    /// Tells how many rows of which partition are listed and not read; of a mixed part, all of its
+    /// rows, for nobody knows yet which are new.
+    fn tell_backlog(&self, parts: &[Part]) {
+        let mut waiting: BTreeMap<(u32, String), u64> = BTreeMap::new();
+        for part in parts {
+            waiting.entry((part.shard, part.partition.clone())).or_default();
+        }
+        for work in &self.queue {
+            let (part, rows) = match work {
+                Work::Fresh { part, from } => (part, part.rows.saturating_sub(*from)),
+                Work::Mixed(part) => (part, part.rows),
+            };
+            *waiting.entry((part.shard, part.partition.clone())).or_default() += rows;
+        }
+        METRICS.backlog(waiting);
     }
 
     /// The new rows of a mixed part; `None` if it is gone.
@@ -383,6 +411,7 @@ impl Parts {
         if read == 0 || (since_ns == 0 && read != part.rows) {
             return Ok(None);
         }
+        add(&COUNTERS.keys_read, read);
         new.sort_unstable();
         if unknown > 0 && !new.is_empty() {
             Event::RowsUncertain { part: &part.name, rows: new.len() as u64, forgotten: unknown }.emit();

@@ -102,6 +102,17 @@ impl Fingerprint {
         }
         Fingerprint(hash.finalize().into())
     }
+
+    /// Fingerprint of `rule_id` on the many entities that have no alert of their own.
+    pub fn of_many(instance: &str, rule_id: &str) -> Fingerprint {
+        let mut hash = Sha256::new();
+        // Three parts, where an entity makes an even number of them.
+        for part in [instance, rule_id, "*"] {
+            hash.update((part.len() as u64).to_le_bytes());
+            hash.update(part.as_bytes());
+        }
+        Fingerprint(hash.finalize().into())
+    }
 }
 
 impl fmt::Display for Fingerprint {
@@ -168,6 +179,8 @@ mod tests {
         let two = Fingerprint::new("default", "rule", &fields, &origin("a", "bc"));
         assert_ne!(one, two);
         assert_ne!(one, Fingerprint::new("other", "rule", &fields, &origin("ab", "c")));
+        let all = Fingerprint::new("default", "rule", &[], &origin("ab", "c"));
+        assert_ne!(all, Fingerprint::of_many("default", "rule"));
     }
 
     #[test]

@@ -1,9 +1,14 @@
 //! Which detections become one alert, and when the receiver is told of it.
 //!
 //! A group opens with its first detection. The receiver hears of it `group_wait` later, hears of
-//! further detections at most every `group_interval`, and hears the same again every
+//! further detections after `group_interval`, then after twice that time, and so on up to
+//! `repeat_interval`: a storm that goes on is no news. It hears the same again every
 //! `repeat_interval` while the group is open, because it may have lost what it accepted. A group
 //! is over when no detection came for `window`.
+//!
+//! Where one rule has `rule_max` groups open, or all rules together `total_max`, the detections of
+//! further entities are counted in one group of the rule that stands for all of them. So every rule
+//! that matches is seen, every detection is counted, and the number of alerts is bounded.
 //!
 //! Every deadline is by the clock that the caller passes as `now_ms`; it should not run backwards.
 //! Event times only decide what `first_seen` and `last_seen` say, so that late rows alert at once.
@@ -22,7 +27,8 @@ pub struct GroupingSettings {
     /// From the first detection of a group to its first notification, so that a burst arrives
     /// with its real count.
     pub group_wait: Duration,
-    /// Least time between two notifications of a group with different counts.
+    /// Least time between the first two notifications of a group with different counts; it doubles
+    /// with each up to [`GroupingSettings::repeat_interval`].
     pub group_interval: Duration,
     /// How long after the last notification an unchanged one is sent again while the group is open.
     pub repeat_interval: Duration,
@@ -34,7 +40,11 @@ pub struct GroupingSettings {
     /// Specimens kept of a group: the first ones and the last. At least 1, at most
     /// [`GroupingSettings::EVIDENCE_MAX`] are kept whatever stands here.
     pub evidence_max: usize,
-    /// Most groups open at a time. One more closes the one that was quiet for longest, which is
+    /// Most groups of one rule open at a time; further entities share one more.
+    pub rule_max: usize,
+    /// Most groups open at a time before further entities share one of their rule.
+    pub total_max: usize,
+    /// Most groups open at a time, those for many entities included. One more closes the one that was quiet for longest, which is
     /// notified first where the receiver does not know its last count.
     pub open_max: usize,
 }
@@ -45,6 +55,11 @@ impl GroupingSettings {
     /// A good [`GroupingSettings::open_max`]: with five specimens each of the largest size these
     /// are 200 MB, with ordinary log lines 20 MB.
     pub const OPEN_MAX: usize = 10_000;
+    /// A good [`GroupingSettings::rule_max`]: what a person will look at one by one, and more.
+    pub const RULE_MAX: usize = 500;
+    /// A good [`GroupingSettings::total_max`]: leaves room for every rule of SigmaHQ to have one for
+    /// many entities.
+    pub const TOTAL_MAX: usize = 5_000;
 }
 
 /// What of the open alerts changed, for the store.
@@ -85,6 +100,9 @@ pub struct Grouping {
     /// Up to when nothing could be read; `None` before the first call with a time.
     blind_until_ms: Option<i64>,
     evicted_total: u64,
+    /// Open groups of each rule, without those for many entities.
+    by_rule: BTreeMap<String, usize>,
+    folded_total: u64,
 }
 
 #[derive(Debug)]
@@ -119,6 +137,8 @@ impl Grouping {
             closed: BTreeSet::new(),
             blind_until_ms: None,
             evicted_total: 0,
+            by_rule: BTreeMap::new(),
+            folded_total: 0,
         };
         for alert in alerts {
             // Deadlines depend on the present time, which the first call will tell: look then.
@@ -134,14 +154,23 @@ impl Grouping {
         let rule_id = &detection.rule.id;
         let print = Fingerprint::new(&settings.instance, rule_id, &settings.group_by, &detection.origin);
         let evidence_max = settings.evidence_max;
+        let of_many = !self.open.contains_key(&print) && self.is_crowded(rule_id);
+        let print = if of_many { Fingerprint::of_many(&settings.instance, rule_id) } else { print };
+        self.folded_total += u64::from(of_many);
         if !self.open.contains_key(&print) {
             self.make_room();
-            self.insert(OpenAlert::open(print, detection, now_ms), i64::MAX);
+            self.insert(OpenAlert::open(print, of_many, detection, now_ms), i64::MAX);
         }
         let Some(slot) = self.open.get_mut(&print) else { return };
         slot.alert.add(detection, now_ms, evidence_max);
         self.changed.insert(print);
         self.look_by_deadline(print);
+    }
+
+    /// Whether a further entity of this rule gets no group of its own.
+    fn is_crowded(&self, rule_id: &str) -> bool {
+        let of_rule = self.by_rule.get(rule_id).copied().unwrap_or(0);
+        of_rule >= self.settings.rule_max || self.open.len() >= self.settings.total_max
     }
 
     /// The notifications that are due at `now_ms`, in the order in which they became due.
@@ -228,6 +257,11 @@ impl Grouping {
         self.evicted_total
     }
 
+    /// How many detections were counted in a group for many entities, since the start.
+    pub fn folded_total(&self) -> u64 {
+        self.folded_total
+    }
+
     /// Appends what there is to tell of `alert` now. `over`: it is the last occasion.
     fn tell(&self, alert: &mut OpenAlert, now_ms: i64, over: bool, out: &mut Vec<Notification>) -> bool {
         let settings = &self.settings;
@@ -235,7 +269,7 @@ impl Grouping {
             None => (over || now_ms >= after(alert.opened_ms, settings.group_wait)).then_some(Kind::New),
             Some(last) if last.count < alert.count => {
                 // When it is to be resolved at once, that word carries the count.
-                let due = now_ms >= after(last.at_ms, settings.group_interval);
+                let due = now_ms >= after(last.at_ms, self.interval(last));
                 if over { !settings.resolve } else { due }.then_some(Kind::Update)
             }
             Some(last) => {
@@ -254,12 +288,19 @@ impl Grouping {
         out.len() > before
     }
 
+    /// How long after the last word further detections are told.
+    fn interval(&self, last: Delivered) -> Duration {
+        let settings = &self.settings;
+        let doubled = settings.group_interval.saturating_mul(1 << last.updates.min(16));
+        doubled.min(settings.repeat_interval.max(settings.group_interval))
+    }
+
     /// When something is due on `alert`.
     fn deadline_ms(&self, alert: &OpenAlert) -> i64 {
         let settings = &self.settings;
         let word_ms = match alert.delivered {
             None => after(alert.opened_ms, settings.group_wait),
-            Some(last) if last.count < alert.count => after(last.at_ms, settings.group_interval),
+            Some(last) if last.count < alert.count => after(last.at_ms, self.interval(last)),
             Some(last) => after(last.at_ms, settings.repeat_interval),
         };
         word_ms.min(self.over_ms(alert))
@@ -286,6 +327,14 @@ impl Grouping {
 
     fn insert(&mut self, alert: OpenAlert, look_ms: i64) {
         let (print, idle_ms) = (alert.fingerprint, alert.active_ms);
+        if !alert.of_many {
+            match self.by_rule.get_mut(&alert.rule.id) {
+                Some(count) => *count += 1,
+                None => {
+                    self.by_rule.insert(alert.rule.id.clone(), 1);
+                }
+            }
+        }
         self.closed.remove(&print);
         self.looks.insert((look_ms, print));
         self.idle.insert((idle_ms, print));
@@ -294,6 +343,14 @@ impl Grouping {
 
     fn remove(&mut self, print: Fingerprint) -> Option<Slot> {
         let slot = self.open.remove(&print)?;
+        if !slot.alert.of_many
+            && let Some(count) = self.by_rule.get_mut(&slot.alert.rule.id)
+        {
+            *count -= 1;
+            if *count == 0 {
+                self.by_rule.remove(&slot.alert.rule.id);
+            }
+        }
         self.looks.remove(&(slot.look_ms, print));
         self.idle.remove(&(slot.idle_ms, print));
         Some(slot)
@@ -322,7 +379,9 @@ impl Grouping {
 /// The notification, noted in the alert as told.
 fn deliver(kind: Kind, now_ms: i64, alert: &mut OpenAlert) -> Notification {
     let repeated = kind == Kind::Repeat;
-    alert.delivered = Some(Delivered { at_ms: now_ms, count: alert.count, repeated });
+    let before = alert.delivered.map_or(0, |delivered| delivered.updates);
+    let updates = before.saturating_add(u32::from(kind == Kind::Update));
+    alert.delivered = Some(Delivered { at_ms: now_ms, count: alert.count, repeated, updates });
     Notification::new(kind, now_ms, alert)
 }
 

@@ -18,9 +18,12 @@ pub struct OpenAlert {
     pub rule: Arc<RuleInfo>,
     /// The event that opened the group.
     pub start: Start,
-    /// The entity: the first value seen of each property, cut at [`OpenAlert::VALUE_BYTES_MAX`].
-    /// The time is that of the first event.
+    /// The entity: the first value seen of each property, cut at [`OpenAlert::VALUE_BYTES_MAX`];
+    /// nothing where there are many. The time is that of the first event.
     pub origin: Origin,
+    /// Whether it stands for many entities, because there were too many alerts for one each.
+    #[serde(default)]
+    pub of_many: bool,
     /// Detections so far.
     pub count: u64,
     /// Earliest event time, nanoseconds since the epoch.
@@ -29,6 +32,9 @@ pub struct OpenAlert {
     pub last_seen_ns: u64,
     /// The first detections that came and the last one.
     pub evidence: Vec<Evidence>,
+    /// Hosts seen.
+    #[serde(default)]
+    pub hosts: Distinct,
     /// Accounts seen.
     pub users: Distinct,
     /// Source addresses seen.
@@ -59,6 +65,9 @@ pub struct Delivered {
     pub count: u64,
     /// Whether that count has been repeated since.
     pub repeated: bool,
+    /// How often it was told of further detections.
+    #[serde(default)]
+    pub updates: u32,
 }
 
 /// One detection kept as a specimen.
@@ -88,7 +97,12 @@ impl OpenAlert {
     pub const VALUE_BYTES_MAX: usize = 256;
 
     /// Opens an alert with its first detection.
-    pub(super) fn open(fingerprint: Fingerprint, detection: &Detection, now_ms: i64) -> OpenAlert {
+    pub(super) fn open(
+        fingerprint: Fingerprint,
+        of_many: bool,
+        detection: &Detection,
+        now_ms: i64,
+    ) -> OpenAlert {
         let origin = &detection.origin;
         OpenAlert {
             fingerprint,
@@ -98,10 +112,12 @@ impl OpenAlert {
                 record_id: cut(&origin.record_id, Self::VALUE_BYTES_MAX).to_owned(),
             },
             origin: Origin { timestamp_ns: origin.timestamp_ns, ..Origin::default() },
+            of_many,
             count: 0,
             first_seen_ns: origin.timestamp_ns,
             last_seen_ns: origin.timestamp_ns,
             evidence: Vec::new(),
+            hosts: Distinct::default(),
             users: Distinct::default(),
             src_ips: Distinct::default(),
             opened_ms: now_ms,
@@ -120,6 +136,23 @@ impl OpenAlert {
         if !Arc::ptr_eq(&self.rule, &detection.rule) {
             self.rule = Arc::clone(&detection.rule);
         }
+        if !self.of_many {
+            self.learn(from);
+        }
+        self.hosts.add(&from.host);
+        self.users.add(&from.user);
+        self.src_ips.add(&from.src_ip);
+        if self.evidence.len() < evidence_max {
+            self.evidence.push(Evidence::of(detection));
+        } else if evidence_max > 1
+            && let Some(last) = self.evidence.last_mut()
+        {
+            *last = Evidence::of(detection);
+        }
+    }
+
+    /// Fills in what is not known yet of the entity.
+    fn learn(&mut self, from: &Origin) {
         let origin = &mut self.origin;
         for (known, value) in [
             (&mut origin.record_id, &from.record_id),
@@ -135,15 +168,6 @@ impl OpenAlert {
             if known.is_empty() && !value.is_empty() {
                 *known = cut(value, Self::VALUE_BYTES_MAX).to_owned();
             }
-        }
-        self.users.add(&from.user);
-        self.src_ips.add(&from.src_ip);
-        if self.evidence.len() < evidence_max {
-            self.evidence.push(Evidence::of(detection));
-        } else if evidence_max > 1
-            && let Some(last) = self.evidence.last_mut()
-        {
-            *last = Evidence::of(detection);
         }
     }
 

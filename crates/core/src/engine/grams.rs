@@ -5,7 +5,7 @@
 //! literals are filed under their first two bytes, single bytes are searched for.
 
 use super::index::{Entry, Store};
-use super::table::{Filed, Table};
+use super::table::{Filed, Table, same};
 use foldhash::fast::FixedState;
 use memchr::memchr;
 use std::collections::HashMap;
@@ -109,7 +109,8 @@ impl Grams {
                 continue;
             }
             let Some(start) = at.checked_sub(filed.offset as usize) else { continue };
-            if value[start..].starts_with(store.text(filed.text)) {
+            let text = store.text(filed.text);
+            if value.get(start..start + text.len()).is_some_and(|here| same(here, text)) {
                 tell(filed.entries);
             }
         }

@@ -8,7 +8,7 @@
 
 use super::glob::Glob;
 use super::grams::Grams;
-use super::table::{Filed, Table};
+use super::table::{Filed, Table, same};
 use crate::rule::{Part, Pattern};
 use crate::value::fold;
 use std::borrow::Cow;
@@ -186,7 +186,7 @@ impl Index {
         };
         let value = value.as_bytes();
         if self.exact_lengths & length_bit(value.len()) != 0 {
-            look_up(&self.exact, whole(value), |text| value == text, &self.store, &mut tell);
+            look_up(&self.exact, whole(value), |text| same(value, text), &self.store, &mut tell);
         }
         self.prefix.scan(&self.store, value, true, &mut tell);
         self.suffix.scan(&self.store, value, false, &mut tell);
@@ -271,9 +271,9 @@ impl Ends {
     }
 
     fn scan(&self, store: &Store, value: &[u8], start: bool, tell: &mut impl FnMut(Span)) {
-        let stands = |text: &[u8]| match start {
-            true => value.starts_with(text),
-            false => value.ends_with(text),
+        let stands = |text: &[u8]| {
+            let rest = value.len().checked_sub(text.len());
+            rest.is_some_and(|rest| same(if start { &value[..text.len()] } else { &value[rest..] }, text))
         };
         if !self.by_eight.is_empty()
             && let Some(key) = eight(value, start)

@@ -18,6 +18,7 @@ mod table;
 mod watch;
 
 use crate::otel::{Class, Event};
+use crate::parallel;
 use crate::plan::{applying, plan};
 use crate::rule::Rule;
 pub(crate) use literals::Needs;
@@ -25,9 +26,8 @@ pub use options::Options;
 use program::Program;
 pub use run::{Hit, Scratch};
 use std::collections::HashMap;
-use std::num::NonZero;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 pub use watch::Watch;
 
 /// How many engines were made; a scratch knows by it that what it remembers is of another.
@@ -55,7 +55,7 @@ impl Engine {
     /// [`Engine::compile`] with some optimisations left out.
     pub fn compile_with(rules: Vec<Rule>, classes: &[Class], options: Options) -> Engine {
         let (program_of, firsts) = alike(&rules, classes);
-        let programs = each(&firsts, |class| compile::compile(plan(&rules, class), options));
+        let programs = parallel::each(&firsts, |class| compile::compile(plan(&rules, class), options));
         Engine {
             rules,
             classes: classes.to_vec(),
@@ -129,30 +129,6 @@ fn alike<'c>(rules: &[Rule], classes: &'c [Class]) -> (Vec<usize>, Vec<&'c Class
         })
     });
     (of.collect(), firsts)
-}
-
-/// The work for each class, in their order, done by all processors.
-fn each<T: Send>(classes: &[&Class], work: impl Fn(&Class) -> T + Sync) -> Vec<T> {
-    let next = AtomicUsize::new(0);
-    let workers = std::thread::available_parallelism().map_or(1, NonZero::get).min(classes.len());
-    let run = || {
-        let mut done = vec![];
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(class) = classes.get(number) else { return done };
-            done.push((number, work(class)));
-        }
-    };
-    let mut done: Vec<(usize, T)> = std::thread::scope(|scope| {
-        let others: Vec<_> = (1..workers).map(|_| scope.spawn(run)).collect();
-        let mut done = run();
-        for other in others {
-            done.extend(other.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-        }
-        done
-    });
-    done.sort_by_key(|(number, _)| *number);
-    done.into_iter().map(|(_, result)| result).collect()
 }
 
 #[cfg(test)]

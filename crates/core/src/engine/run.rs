@@ -3,6 +3,7 @@
 use super::glob::Glob;
 use super::index::Tried;
 use super::program::{Ask, Lazy, NO, Program, YES};
+use super::table::same;
 use super::watch::Watch;
 use crate::otel::{Event, normal_name};
 use crate::rule::Test;
@@ -10,6 +11,7 @@ use crate::spec;
 use crate::value::{Value, fold_into};
 use std::borrow::Cow;
 use std::cell::Cell;
+use std::fmt::Write as _;
 use std::net::IpAddr;
 
 /// A rule that matched.
@@ -140,7 +142,7 @@ impl Scratch {
         let mut layout = std::mem::take(&mut self.layouts[class]);
         for (source, (name, value)) in event.fields.iter().enumerate() {
             let list = match layout.0.get(source) {
-                Some((known, list)) if **known == **name => *list,
+                Some((known, list)) if same(known.as_bytes(), name.as_bytes()) => *list,
                 _ => {
                     let list = self.look_up(program, name);
                     if program.remember_names {
@@ -198,6 +200,8 @@ impl Scratch {
         match value {
             Value::Str(text) => fold_into(text, &mut self.folded),
             Value::Null => {}
+            // Writing to a String cannot fail.
+            Value::Int(number) => _ = write!(self.folded, "{number}"),
             other => self.folded.push_str(&other.text().unwrap_or_default()),
         }
         let end = self.folded.len() as u32;

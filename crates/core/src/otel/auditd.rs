@@ -78,17 +78,19 @@ pub(super) fn decode_fields<'t>(kind: &str, text: &'t str, event: &mut Event<'t>
     pairs(form, enriched, event, 0);
     let value = |name: &str| {
         let of_name = event.fields[first..].iter().find(|(field, _)| field == name);
-        of_name.and_then(|(_, value)| value.text()).map(Cow::into_owned)
+        of_name.map(|(_, value)| value.clone()).filter(|value| *value != Value::Null)
     };
     let is_translated = value("SYSCALL").is_some();
     let address = value("saddr").filter(|_| !enriched.contains("laddr="));
-    if let (Some(number), Some(arch), false) = (value("syscall"), value("arch"), is_translated)
+    if !is_translated
+        && let (Some(number), Some(arch)) = (value("syscall"), value("arch"))
+        && let (Some(number), Some(arch)) = (number.text(), arch.text())
         && let Ok(number) = number.parse()
         && let Some(name) = syscalls::name(&arch, number)
     {
         event.push("SYSCALL", name);
     }
-    if let Some(address) = address {
+    if let Some(address) = address.as_ref().and_then(Value::text) {
         push_address(&address, event);
     }
 }
@@ -159,7 +161,7 @@ fn pairs<'t>(form: Form<'_>, text: &'t str, event: &mut Event<'t>, depth: usize)
     let mut rest = text;
     while event.fields.len() - form.first < FIELDS_MAX {
         rest = rest.trim_start_matches([' ', ',', '\n']);
-        let Some(end) = rest.find(['=', ' ']) else { return };
+        let Some(end) = memchr::memchr2(b'=', b' ', rest.as_bytes()) else { return };
         if rest.as_bytes()[end] == b' ' {
             rest = &rest[end + 1..];
             continue;
@@ -173,13 +175,13 @@ fn pairs<'t>(form: Form<'_>, text: &'t str, event: &mut Event<'t>, depth: usize)
         }
         let quote = rest.bytes().next().filter(|b| matches!(b, b'"' | b'\''));
         let Some(quote) = quote else {
-            let end = rest.find(' ').unwrap_or(rest.len());
+            let end = memchr::memchr(b' ', rest.as_bytes()).unwrap_or(rest.len());
             plain(form, key, &rest[..end], event);
             rest = &rest[end..];
             continue;
         };
         let inner = &rest[1..];
-        let end = inner.find(quote as char).unwrap_or(inner.len());
+        let end = memchr::memchr(quote, inner.as_bytes()).unwrap_or(inner.len());
         let value = &inner[..end];
         rest = inner.get(end + 1..).unwrap_or("");
         match quote {

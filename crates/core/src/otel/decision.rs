@@ -18,7 +18,7 @@ impl Taxonomy {
         if !event.decided.form.is_empty() {
             told.push(format!("form of the record: {}", event.decided.form));
         }
-        let source = event.decided.source.and_then(|number| self.sources.get(usize::from(number)));
+        let source = event.decided.source.and_then(|number| self.sources.get(number));
         match source {
             Some(source) => conditions(&source.when, &mut told),
             None => told.push("no source of the taxonomy has conditions that hold".into()),

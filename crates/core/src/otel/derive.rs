@@ -3,16 +3,18 @@
 //! A closed set of operations, named in `taxonomy/*.yaml`. A computed field has a name that no
 //! log writes (`process_creation.User`), and a view of the taxonomy says which Sigma field it is.
 
+use super::buffers::{Arena, concat, keep, text_of};
 use super::class;
 use super::event::Event;
 use super::form;
 use super::record::LogRecord;
 use super::reshape;
-use crate::value::Value;
+use bumpalo::collections::String as ArenaString;
 use regex::Regex;
 use serde::Deserialize;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt::Write;
 
 /// One computation. Where a source field is missing, nothing is added.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -179,98 +181,113 @@ fn blank() -> String {
 }
 
 /// Adds the computed fields to `event`, which was read from `record`.
-pub(super) fn apply(derive: &[Derive], record: &LogRecord<'_>, event: &mut Event<'_>) {
+pub(super) fn apply<'a>(
+    derive: &'a [Derive],
+    record: &'a LogRecord<'a>,
+    event: &mut Event<'a>,
+    arena: &'a Arena,
+) {
     for step in derive {
         match step {
-            Derive::Decimal(step) => decimal(step, event),
-            Derive::Account { from, into } => account(from, into, event),
+            Derive::Decimal(step) => decimal(step, event, arena),
+            Derive::Account { from, into } => account(from, into, event, arena),
             Derive::Lookup { from, into, table, otherwise } => {
-                lookup(from, into, table, otherwise.as_deref(), event);
+                lookup(from, into, table, otherwise.as_deref(), event, arena);
             }
-            Derive::Hashes(step) => hashes(step, event),
-            Derive::RegistryPath { from, into } => registry_path(from, into, event),
-            Derive::DosPath(step) => dos_path(step, event),
+            Derive::Hashes(step) => hashes(step, event, arena),
+            Derive::RegistryPath { from, into } => registry_path(from, into, event, arena),
+            Derive::DosPath(step) => dos_path(step, event, arena),
             Derive::Url { from, query, host, into } => {
-                url(from, [query.as_deref(), host.as_deref()], into, event)
+                url(from, [query.as_deref(), host.as_deref()], into, event, arena)
             }
-            Derive::Blanks(step) => blanks(step, event),
+            Derive::Blanks(step) => blanks(step, event, arena),
             Derive::Object(step) => reshape::object(&step.from, &step.into, event),
             Derive::Elements(step) => reshape::elements(&step.from, &step.into, event),
-            Derive::Json { from } => reshape::json(from, event),
-            Derive::Rename(table) => reshape::rename(table, event),
+            Derive::Json { from } => reshape::json(from, event, arena),
+            Derive::Rename(table) => reshape::rename(table, event, arena),
             Derive::Pairs { from, into } => reshape::pairs(&from.0, &from.1, into, event),
             Derive::Join { from, into, with, prefix } => reshape::join(from, into, with, prefix, event),
             Derive::First { from, into } => reshape::first(from, into, event),
             Derive::Set { when, into, value } => {
                 if class::fields_hold(when, event) {
-                    event.push(into.clone(), value.clone());
+                    event.push(into.as_str(), value.as_str());
                 }
             }
             Derive::Default { from, into, value } => reshape::default(from, into, value, event),
             Derive::Resource(FromInto { from, into }) => {
                 if let Some(value) = record.resource(from) {
-                    event.push(into.clone(), value.to_owned());
+                    event.push(into.as_str(), value);
                 }
             }
             Derive::Peer { address, user } => peer(address, user, event),
-            Derive::Capture { from, pattern } => capture(from.as_deref(), &pattern.0, event),
+            Derive::Capture { from, pattern } => capture(from.as_deref(), &pattern.0, event, arena),
         }
     }
 }
 
 /// The first value of a field, as text.
-fn text<'e>(event: &'e Event<'_>, name: &str) -> Option<Cow<'e, str>> {
-    event.field(name).and_then(Value::text)
+fn text<'a>(event: &Event<'a>, name: &str, arena: &'a Arena) -> Option<&'a str> {
+    event.field(name).and_then(|value| text_of(arena, value))
 }
 
-fn decimal(step: &FromInto, event: &mut Event<'_>) {
-    let Some(text) = text(event, &step.from) else { return };
+fn decimal<'a>(step: &'a FromInto, event: &mut Event<'a>, arena: &'a Arena) {
+    let Some(text) = text(event, &step.from, arena) else { return };
     let digits = text.trim();
     let number = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),
         None => digits.parse().ok(),
     };
     if let Some(number) = number {
-        event.push(step.into.clone(), number.to_string());
+        let mut text = ArenaString::new_in(arena);
+        // Writing to memory cannot fail.
+        let _ = write!(text, "{number}");
+        event.push(step.into.as_str(), &*text.into_bump_str());
     }
 }
 
-fn account(from: &[(String, String)], into: &str, event: &mut Event<'_>) {
+fn account<'a>(from: &[(String, String)], into: &'a str, event: &mut Event<'a>, arena: &'a Arena) {
     for (domain, user) in from {
-        let user = text(event, user).unwrap_or_default();
+        let user = text(event, user, arena).unwrap_or_default();
         if matches!(user.trim(), "" | "-") {
             continue;
         }
-        let domain = text(event, domain).unwrap_or_default();
+        let domain = text(event, domain, arena).unwrap_or_default();
         let name = match domain.trim() {
-            "" | "-" => user.into_owned(),
-            domain => format!("{domain}\\{user}"),
+            "" | "-" => user,
+            domain => concat(arena, &[domain, "\\", user]),
         };
-        event.push(into.to_owned(), name);
+        event.push(into, name);
         return;
     }
 }
 
-fn lookup(
+fn lookup<'a>(
     from: &str,
-    into: &str,
-    table: &BTreeMap<String, String>,
-    otherwise: Option<&str>,
-    event: &mut Event<'_>,
+    into: &'a str,
+    table: &'a BTreeMap<String, String>,
+    otherwise: Option<&'a str>,
+    event: &mut Event<'a>,
+    arena: &'a Arena,
 ) {
-    let Some(value) = text(event, from).map(Cow::into_owned) else { return };
+    let Some(value) = text(event, from, arena) else { return };
     let known = table.iter().find(|(known, _)| known.eq_ignore_ascii_case(value.trim()));
     if let Some(meaning) = known.map(|(_, meaning)| meaning.as_str()).or(otherwise) {
-        event.push(into.to_owned(), meaning.to_owned());
+        event.push(into, meaning);
     }
-    event.push(into.to_owned(), value);
+    event.push(into, value);
 }
 
-fn hashes(step: &FromInto, event: &mut Event<'_>) {
-    let Some(text) = text(event, &step.from).map(Cow::into_owned) else { return };
+fn hashes<'a>(step: &'a FromInto, event: &mut Event<'a>, arena: &'a Arena) {
+    let Some(text) = text(event, &step.from, arena) else { return };
     for hash in text.split(',') {
         if let Some((name, value)) = hash.trim().split_once('=') {
-            event.push(format!("{}.{}", step.into, name.to_ascii_lowercase()), value.to_owned());
+            let mut field = ArenaString::with_capacity_in(step.into.len() + 1 + name.len(), arena);
+            field.push_str(&step.into);
+            field.push('.');
+            let from = field.len();
+            field.push_str(name);
+            field[from..].make_ascii_lowercase();
+            event.push(&*field.into_bump_str(), value);
         }
     }
 }
@@ -278,46 +295,49 @@ fn hashes(step: &FromInto, event: &mut Event<'_>) {
 /// Kernel registry paths and the roots that Sysmon writes for them.
 const REGISTRY_ROOTS: &[(&str, &str)] = &[("\\REGISTRY\\MACHINE", "HKLM"), ("\\REGISTRY\\USER", "HKU")];
 
-fn registry_path(from: &(String, String), into: &str, event: &mut Event<'_>) {
-    let Some(key) = text(event, &from.0) else { return };
-    let mut path = key.clone().into_owned();
-    for (kernel, root) in REGISTRY_ROOTS {
-        if key.get(..kernel.len()).is_some_and(|start| start.eq_ignore_ascii_case(kernel)) {
-            path = format!("{root}{}", &key[kernel.len()..]);
-        }
-    }
-    if let Some(value) = text(event, &from.1).filter(|value| !matches!(value.trim(), "" | "-")) {
-        path = format!("{path}\\{value}");
-    }
-    event.push(into.to_owned(), path);
+fn registry_path<'a>(from: &(String, String), into: &'a str, event: &mut Event<'a>, arena: &'a Arena) {
+    let Some(key) = text(event, &from.0, arena) else { return };
+    let is_root = |(kernel, _): &&(&str, &str)| {
+        key.get(..kernel.len()).is_some_and(|start| start.eq_ignore_ascii_case(kernel))
+    };
+    let (root, rest) = match REGISTRY_ROOTS.iter().find(is_root) {
+        Some((kernel, root)) => (*root, &key[kernel.len()..]),
+        None => ("", key),
+    };
+    let value = text(event, &from.1, arena).filter(|value| !matches!(value.trim(), "" | "-"));
+    let path = match value {
+        Some(value) => concat(arena, &[root, rest, "\\", value]),
+        None if root.is_empty() => rest,
+        None => concat(arena, &[root, rest]),
+    };
+    event.push(into, path);
 }
 
-fn dos_path(step: &FromInto, event: &mut Event<'_>) {
+fn dos_path<'a>(step: &'a FromInto, event: &mut Event<'a>, arena: &'a Arena) {
     const VOLUME: &str = "\\device\\harddiskvolume";
-    let Some(path) = text(event, &step.from) else { return };
+    let Some(path) = text(event, &step.from, arena) else { return };
     let start = path.get(..VOLUME.len()).filter(|start| start.eq_ignore_ascii_case(VOLUME));
     let rest = start.and_then(|start| path[start.len()..].split_once('\\'));
     if let Some((_, rest)) = rest.filter(|(number, _)| number.bytes().all(|b| b.is_ascii_digit())) {
-        let path = format!("C:\\{rest}");
-        event.push(step.into.clone(), path);
+        event.push(step.into.as_str(), concat(arena, &["C:\\", rest]));
     }
 }
 
-fn url(from: &str, besides: [Option<&str>; 2], into: &str, event: &mut Event<'_>) {
-    let told = |name: &str| text(event, name).filter(|text| !matches!(text.as_ref(), "" | "-"));
-    let Some(url) = told(from).map(Cow::into_owned) else { return };
+fn url<'a>(from: &str, besides: [Option<&str>; 2], into: &'a str, event: &mut Event<'a>, arena: &'a Arena) {
+    let told = |name: &str| text(event, name, arena).filter(|text| !matches!(*text, "" | "-"));
+    let Some(url) = told(from) else { return };
     let [query, host] = besides.map(|name| name.and_then(told));
     let url = match query {
-        Some(query) if !url.contains('?') => format!("{url}?{}", query.trim_start_matches('?')),
+        Some(query) if !url.contains('?') => concat(arena, &[url, "?", query.trim_start_matches('?')]),
         _ => url,
     };
     let url = match host {
-        Some(host) if url.starts_with('/') => format!("{host}{url}"),
+        Some(host) if url.starts_with('/') => concat(arena, &[host, url]),
         _ => url,
     };
-    let parts = form::url::parse(&url);
+    let parts = form::url::parse(url);
     for (name, part) in [
-        ("url", url.as_str()),
+        ("url", url),
         ("target", parts.target),
         ("path", parts.path),
         ("query", parts.query),
@@ -325,51 +345,48 @@ fn url(from: &str, besides: [Option<&str>; 2], into: &str, event: &mut Event<'_>
         ("extension", parts.extension),
     ] {
         if !part.is_empty() {
-            event.push(format!("{into}.{name}"), part.to_owned());
+            event.push(concat(arena, &[into, ".", name]), part);
         }
     }
 }
 
-fn blanks(step: &FromInto, event: &mut Event<'_>) {
-    if let Some(text) = text(event, &step.from).filter(|text| text.contains('+')) {
-        let text = text.replace('+', " ");
-        event.push(step.into.clone(), text);
+fn blanks<'a>(step: &'a FromInto, event: &mut Event<'a>, arena: &'a Arena) {
+    if let Some(text) = text(event, &step.from, arena).filter(|text| text.contains('+')) {
+        event.push(step.into.as_str(), text.replace('+', " "));
     }
 }
 
-fn peer(address: &str, user: &str, event: &mut Event<'_>) {
+fn peer<'a>(address: &'a str, user: &'a str, event: &mut Event<'a>) {
     let has = |event: &Event<'_>, name: &str| event.field(name).is_some();
     if has(event, address) && has(event, user) {
         return;
     }
-    let message = || ["message", "msg"].iter().find_map(|name| text(event, name));
+    let message = || ["message", "msg"].iter().find_map(|name| event.field(name)?.text());
     let Some(line) = event.texts.first().cloned().or_else(message) else { return };
     let message = super::syslog::parse(&line).map_or(line.as_ref(), |line| line.message);
     let found = super::peer::read(message);
     for (name, value) in [(address, found.address), (user, found.user)] {
         if let Some(value) = value.filter(|_| !has(event, name)) {
-            event.push(name.to_owned(), value);
+            event.push(name, value);
         }
     }
 }
 
-fn capture(from: Option<&str>, pattern: &Regex, event: &mut Event<'_>) {
+fn capture<'a>(from: Option<&str>, pattern: &'a Regex, event: &mut Event<'a>, arena: &'a Arena) {
     let found = match from {
-        Some(name) => text(event, name).and_then(|text| groups(pattern, &text)),
-        None => event.texts.iter().find_map(|text| groups(pattern, text)),
+        Some(name) => text(event, name, arena).and_then(|text| pattern.captures(text)),
+        None => event.texts.iter().find_map(|text| pattern.captures(keep(arena, text.clone()))),
     };
-    for (name, value) in found.unwrap_or_default() {
-        event.push(name, value);
+    let Some(found) = found else { return };
+    // The named groups that took part in the first match.
+    for name in pattern.capture_names().flatten() {
+        let Some(group) = found.name(name) else { continue };
+        let name = match name.contains("__") {
+            true => Cow::Owned(name.replace("__", ".")),
+            false => Cow::Borrowed(name),
+        };
+        event.push(name, group.as_str());
     }
-}
-
-/// The named groups that took part in the first match.
-fn groups(pattern: &Regex, text: &str) -> Option<Vec<(String, String)>> {
-    let found = pattern.captures(text)?;
-    let names = pattern.capture_names().flatten();
-    let groups =
-        names.filter_map(|name| Some((name.replace("__", "."), found.name(name)?.as_str().to_owned())));
-    Some(groups.collect())
 }
 
 #[cfg(test)]
@@ -378,12 +395,13 @@ mod tests {
 
     fn derived(yaml: &str, fields: &[(&'static str, &'static str)]) -> Vec<String> {
         let derive: Vec<Derive> = serde_saphyr::from_str(yaml).unwrap();
+        let (arena, record) = (Arena::new(), LogRecord::default());
         let mut event = Event::default();
         for (name, value) in fields {
             event.push(*name, *value);
         }
         event.texts.extend(fields.iter().filter(|(name, _)| *name == "text").map(|(_, v)| Cow::Borrowed(*v)));
-        apply(&derive, &LogRecord::default(), &mut event);
+        apply(&derive, &record, &mut event, &arena);
         let new = event.fields.iter().skip(fields.len());
         new.map(|(name, value)| format!("{name}={}", value.text().unwrap_or_default())).collect()
     }

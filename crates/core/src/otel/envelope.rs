@@ -5,7 +5,7 @@
 //! Only takes the documents out; what each of them is, is decided as if it had come alone. A body
 //! that is nothing but a list of documents is the business of [`super::split`].
 
-use super::json::Text;
+use super::json::{Flat, Text};
 use super::split::DOCUMENTS_MAX;
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE};
@@ -31,6 +31,18 @@ const KINDS: &[(&str, Open)] = &[
     ("\"AuditData\"", unified_audit),
     ("\"CloudTrailEvent\"", looked_up),
 ];
+
+/// Whether [`documents`] may find any in this object: it has the keys of one of the kinds.
+pub(super) fn is_possible(flat: &Flat<'_>) -> bool {
+    let holds = |prefix: &&str| match *prefix {
+        "properties" | "Properties" => {
+            flat.at(prefix, "log").is_some() || flat.at(prefix, "RawXml").is_some()
+        }
+        prefix => matches!(prefix, "message" | "data" | "value" | "items"),
+    };
+    let is_key = |key: &str| matches!(key, "detail-type" | "AuditData" | "CloudTrailEvent");
+    flat.prefixes.iter().any(holds) || flat.leaves.iter().any(|leaf| leaf.prefix == 0 && is_key(leaf.key))
+}
 
 /// The documents inside `body`; `None` where it is no envelope.
 pub(super) fn documents(body: &str) -> Documents<'_> {

@@ -1,10 +1,11 @@
 //! Reading the files of `taxonomy/`, and the user's own of the same form.
 
 use super::advice::{Advice, Uncarried};
-use super::class::{Program, Slot, Source, When};
+use super::class::{Program, Slot, When};
 use super::derive::Derive;
 use super::event::ClassId;
 use super::extend;
+use super::sources::Source;
 use super::taxonomy::{Class, Taxonomy, View};
 use crate::problem::Problem;
 use crate::rule::LogSource;
@@ -216,7 +217,7 @@ pub(super) fn add_sources(path: &str, file: File, taxonomy: &mut Taxonomy) -> Re
         });
         let class = Class { name: entry.class, views: views.collect() };
         let class = taxonomy.add(class, entry.derive).ok_or_else(|| too_many(path, "sources"))?;
-        taxonomy.sources.push(Source::new(entry.when, class));
+        taxonomy.sources.push(Source { when: entry.when, class });
     }
     taxonomy.uncarried.extend(file.uncarried);
     taxonomy.advice.extend(file.advice);

@@ -69,9 +69,11 @@ fn message<'a>(flat: &Flat<'a>) -> Cow<'a, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::otel::buffers::Arena;
 
     fn entry(json: &str) -> Option<(String, String, String)> {
-        let mut flat = Flat::default();
+        let arena = Arena::new();
+        let mut flat = Flat::new(&arena);
         flat.read("", json).unwrap();
         let entry = decode(&mut flat)?;
         Some((entry.host.into(), entry.program.into(), entry.message.into()))

@@ -4,14 +4,20 @@
 //! without escapes is borrowed from the body. Prefixes are stored once, so that a reader which
 //! only wants the last part of a name (Windows `event_data`) allocates nothing per field.
 //!
+//! Whole documents are read by [`scan`]; what that cannot take is read by `serde_json`, which also says
+//! what is wrong with it.
+//!
 //! It does not say what the document is: that is the business of `windows`, `journald` and the
 //! taxonomy.
 
+use super::buffers::{Arena, join, keep};
 use crate::value::Value;
 use serde::de::{Deserialize, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
+
+mod scan;
 
 /// Objects nested deeper than this stay JSON text.
 pub(super) const DEPTH_MAX: usize = 32;
@@ -24,56 +30,85 @@ pub(super) struct Leaf<'a> {
     /// Index into [`Flat::prefixes`]: where it stands.
     pub prefix: usize,
     /// Its own key; a list's elements all carry the list's key.
-    pub key: Cow<'a, str>,
+    pub key: &'a str,
     pub value: Value<'a>,
 }
 
 /// A flattened document, or several read into one (body and attributes).
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Flat<'a> {
     /// Dotted paths of the objects; the first is the root, `""`.
-    pub prefixes: Vec<String>,
+    pub prefixes: Vec<&'a str>,
     pub leaves: Vec<Leaf<'a>>,
     /// The journal's `MESSAGE` where it is a list of bytes, which is how journald writes a message
     /// that is not UTF-8. As leaves, a long one would use up [`LEAVES_MAX`].
     pub message_bytes: Vec<u8>,
+    /// Where texts are put together.
+    pub arena: &'a Arena,
 }
 
 impl<'a> Flat<'a> {
+    /// An empty one.
+    pub fn new(arena: &'a Arena) -> Flat<'a> {
+        Flat { prefixes: vec![], leaves: vec![], message_bytes: vec![], arena }
+    }
+
+    /// Empties it, for another document.
+    pub fn clear(&mut self) {
+        self.prefixes.clear();
+        self.leaves.clear();
+        self.message_bytes.clear();
+    }
+
     /// Reads `text` below `path` (`""` for the root). What was read before an error stays; the
     /// error says what was wrong and at which byte.
-    pub fn read(&mut self, path: &str, text: &'a str) -> Result<(), String> {
+    pub fn read(&mut self, path: &'a str, text: &'a str) -> Result<(), String> {
         let root = self.prefix(0, "");
-        let (parent, key) = match path.rfind('.') {
-            Some(dot) if dot > 0 && dot + 1 < path.len() => (&path[..dot], &path[dot + 1..]),
-            _ => ("", path),
-        };
+        let (parent, key) = parted(path).unwrap_or(("", path));
         let parent = if parent.is_empty() { root } else { self.prefix(root, parent) };
-        let key = (!key.is_empty()).then(|| Cow::Owned(key.to_owned()));
+        let key = (!key.is_empty()).then_some(key);
+        match self.read_fast(parent, key, text) {
+            true => Ok(()),
+            false => self.read_slowly(parent, key, text),
+        }
+    }
+
+    /// Reads a document that is whole and within all bounds; `false`, and as it was, where it is not.
+    pub fn read_whole(&mut self, text: &'a str) -> bool {
+        let root = self.prefix(0, "");
+        self.read_fast(root, None, text)
+    }
+
+    fn read_fast(&mut self, parent: usize, key: Option<&'a str>, text: &'a str) -> bool {
+        let before = (self.leaves.len(), self.prefixes.len(), self.message_bytes.len());
+        let is_read = scan::read(self, parent, key, text).is_some();
+        if !is_read {
+            self.leaves.truncate(before.0);
+            self.prefixes.truncate(before.1);
+            self.message_bytes.truncate(before.2);
+        }
+        is_read
+    }
+
+    fn read_slowly(&mut self, parent: usize, key: Option<&'a str>, text: &'a str) -> Result<(), String> {
         let mut json = serde_json::Deserializer::from_str(text);
         let seed = Node { flat: self, parent, key, depth: 0 };
         seed.deserialize(&mut json).and_then(|()| json.end()).map_err(|error| fault(text, &error))
     }
 
     /// Adds one value under a dotted path, such as an attribute's name.
-    pub fn push_path(&mut self, path: Cow<'a, str>, value: Value<'a>) {
+    pub fn push_path(&mut self, path: &'a str, value: Value<'a>) {
         if self.leaves.len() >= LEAVES_MAX {
             return;
         }
         let root = self.prefix(0, "");
-        let (prefix, key) = match path.rfind('.') {
-            Some(dot) if dot > 0 && dot + 1 < path.len() => {
-                let prefix = self.prefix(root, &path[..dot]);
-                (prefix, tail(path, dot + 1))
-            }
-            _ => (root, path),
-        };
+        let (prefix, key) = self.split(root, path);
         self.leaves.push(Leaf { prefix, key, value });
     }
 
     /// The whole dotted name of a leaf.
-    pub fn name(&self, leaf: &Leaf<'a>) -> Cow<'a, str> {
-        join(&self.prefixes[leaf.prefix], leaf.key.clone())
+    pub fn name(&self, leaf: &Leaf<'a>) -> &'a str {
+        join(self.arena, self.prefixes[leaf.prefix], leaf.key)
     }
 
     /// The first value directly at the root under `key`.
@@ -83,52 +118,76 @@ impl<'a> Flat<'a> {
 
     /// The first value at `prefix` under `key`.
     pub fn at(&self, prefix: &str, key: &str) -> Option<&Value<'a>> {
-        let found = |leaf: &&Leaf<'_>| leaf.key == key && self.prefixes[leaf.prefix] == prefix;
+        let here = self.prefixes.iter().position(|path| *path == prefix)?;
+        let found =
+            |leaf: &&Leaf<'_>| leaf.prefix >= here && leaf.key == key && self.prefixes[leaf.prefix] == prefix;
         self.leaves.iter().find(found).map(|leaf| &leaf.value)
     }
 
     /// Whether any leaf stands at `prefix` or below it.
     pub fn has_prefix(&self, prefix: &str) -> bool {
         let below =
-            |p: &String| p.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
+            |p: &&str| p.strip_prefix(prefix).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'));
         self.prefixes.iter().any(below)
+    }
+
+    /// Adds a scalar; `None`: there are too many. A document that is a bare scalar or list has no key
+    /// of its own.
+    fn leaf(&mut self, prefix: usize, key: Option<&'a str>, value: Value<'a>) -> Option<()> {
+        if prefix == 0
+            && key == Some("MESSAGE")
+            && let Value::Int(byte @ 0..=255) = value
+        {
+            self.message_bytes.push(byte as u8);
+            return Some(());
+        }
+        if self.leaves.len() >= LEAVES_MAX {
+            return None;
+        }
+        self.leaves.push(Leaf { prefix, key: key.unwrap_or("value"), value });
+        Some(())
+    }
+
+    /// Where a key of an object stands: `winlog.channel` at the root is the same as `channel` below
+    /// `winlog`.
+    fn split(&mut self, here: usize, key: &'a str) -> (usize, &'a str) {
+        if here != 0 {
+            return (here, key);
+        }
+        match parted(key) {
+            Some((path, key)) => (self.prefix(0, path), key),
+            None => (here, key),
+        }
     }
 
     /// Index of the prefix `parent.key`, added where it is new. Only the latest few are searched:
     /// a repeated prefix costs a little memory and nothing else.
-    fn prefix(&mut self, parent: usize, key: &str) -> usize {
+    fn prefix(&mut self, parent: usize, key: &'a str) -> usize {
         if self.prefixes.is_empty() {
-            self.prefixes.push(String::new());
+            self.prefixes.push("");
         }
         if parent == 0 && key.is_empty() {
             return 0;
         }
-        let above = &self.prefixes[parent];
-        let is_same = |path: &String| match above.as_str() {
-            "" => path == key,
+        let above = self.prefixes[parent];
+        let is_same = |path: &&str| match above {
+            "" => *path == key,
             above => path.strip_prefix(above).and_then(|rest| rest.strip_prefix('.')) == Some(key),
         };
         let recent = self.prefixes.len().saturating_sub(16);
         if let Some(found) = self.prefixes[recent..].iter().position(is_same) {
             return recent + found;
         }
-        let path = if above.is_empty() { key.to_owned() } else { format!("{above}.{key}") };
-        self.prefixes.push(path);
+        self.prefixes.push(join(self.arena, above, key));
         self.prefixes.len() - 1
     }
 }
 
-/// `prefix.key`, borrowed where there is no prefix.
-pub(super) fn join<'a>(prefix: &str, key: Cow<'a, str>) -> Cow<'a, str> {
-    if prefix.is_empty() { key } else { Cow::Owned(format!("{prefix}.{key}")) }
-}
-
-/// The part of `text` from byte `from`, still borrowed where `text` was.
-pub(super) fn tail(text: Cow<'_, str>, from: usize) -> Cow<'_, str> {
-    match text {
-        Cow::Borrowed(text) => Cow::Borrowed(&text[from..]),
-        Cow::Owned(text) => Cow::Owned(text[from..].to_owned()),
-    }
+/// Path and last part of a dotted name that has both.
+fn parted(name: &str) -> Option<(&str, &str)> {
+    // Names are short: the search that is fastest on long text would not be here.
+    let dot = name.bytes().rposition(|byte| byte == b'.')?;
+    (dot > 0 && dot + 1 < name.len()).then(|| (&name[..dot], &name[dot + 1..]))
 }
 
 /// What was wrong with `text`, with the byte at which reading stopped.
@@ -147,23 +206,14 @@ fn fault(text: &str, error: &serde_json::Error) -> String {
 struct Node<'f, 'a> {
     flat: &'f mut Flat<'a>,
     parent: usize,
-    key: Option<Cow<'a, str>>,
+    key: Option<&'a str>,
     depth: usize,
 }
 
 impl<'a> Node<'_, 'a> {
     fn leaf<E: Error>(self, value: Value<'a>) -> Result<(), E> {
-        if let (Value::Int(byte @ 0..=255), Some("MESSAGE"), 0) = (&value, self.key.as_deref(), self.parent) {
-            self.flat.message_bytes.push(*byte as u8);
-            return Ok(());
-        }
-        if self.flat.leaves.len() >= LEAVES_MAX {
-            return Err(E::custom(format_args!("more than {LEAVES_MAX} fields")));
-        }
-        // A document that is a bare scalar or list has no key of its own.
-        let key = self.key.unwrap_or(Cow::Borrowed("value"));
-        self.flat.leaves.push(Leaf { prefix: self.parent, key, value });
-        Ok(())
+        let is_added = self.flat.leaf(self.parent, self.key, value).is_some();
+        if is_added { Ok(()) } else { Err(E::custom(format_args!("more than {LEAVES_MAX} fields"))) }
     }
 }
 
@@ -210,7 +260,8 @@ impl<'a> Visitor<'a> for Node<'_, 'a> {
     }
 
     fn visit_str<E: Error>(self, value: &str) -> Result<(), E> {
-        self.leaf(Value::from(value.to_owned()))
+        let value = self.flat.arena.alloc_str(value);
+        self.leaf(Value::from(&*value))
     }
 
     fn visit_unit<E: Error>(self) -> Result<(), E> {
@@ -220,7 +271,7 @@ impl<'a> Visitor<'a> for Node<'_, 'a> {
     fn visit_seq<A: SeqAccess<'a>>(self, mut list: A) -> Result<(), A::Error> {
         let Node { flat, parent, key, depth } = self;
         loop {
-            let element = Node { flat: &mut *flat, parent, key: key.clone(), depth: depth + 1 };
+            let element = Node { flat: &mut *flat, parent, key, depth: depth + 1 };
             if list.next_element_seed(element)?.is_none() {
                 return Ok(());
             }
@@ -229,7 +280,7 @@ impl<'a> Visitor<'a> for Node<'_, 'a> {
 
     fn visit_map<A: MapAccess<'a>>(self, mut map: A) -> Result<(), A::Error> {
         let Node { flat, parent, key, depth } = self;
-        let here = match &key {
+        let here = match key {
             Some(key) => flat.prefix(parent, key),
             None => parent,
         };
@@ -237,13 +288,7 @@ impl<'a> Visitor<'a> for Node<'_, 'a> {
             return Err(A::Error::custom(format_args!("more than {LEAVES_MAX} objects")));
         }
         while let Some(Text(key)) = map.next_key()? {
-            let (here, key) = match key.rfind('.') {
-                // `winlog.channel` as one key and as two are the same.
-                Some(dot) if here == 0 && dot > 0 && dot + 1 < key.len() => {
-                    (flat.prefix(0, &key[..dot]), tail(key, dot + 1))
-                }
-                _ => (here, key),
-            };
+            let (here, key) = flat.split(here, keep(flat.arena, key));
             map.next_value_seed(Node { flat: &mut *flat, parent: here, key: Some(key), depth: depth + 1 })?;
         }
         Ok(())
@@ -282,10 +327,11 @@ mod tests {
     use super::*;
 
     fn flat(text: &str) -> (Vec<(String, String)>, Option<String>) {
-        let mut flat = Flat::default();
+        let arena = Arena::new();
+        let mut flat = Flat::new(&arena);
         let fault = flat.read("", text).err();
         let text = |leaf: &Leaf<'_>| leaf.value.text().map_or("null".into(), Cow::into_owned);
-        let leaves = flat.leaves.iter().map(|leaf| (flat.name(leaf).into_owned(), text(leaf))).collect();
+        let leaves = flat.leaves.iter().map(|leaf| (flat.name(leaf).to_owned(), text(leaf))).collect();
         (leaves, fault)
     }
 
@@ -305,7 +351,8 @@ mod tests {
 
     #[test]
     fn a_dotted_key_equals_nested_keys() {
-        let mut document = Flat::default();
+        let arena = Arena::new();
+        let mut document = Flat::new(&arena);
         document.read("", r#"{"winlog.event_data.A":"1","winlog":{"event_data":{"B":"2"}}}"#).unwrap();
         assert_eq!(document.at("winlog.event_data", "A"), Some(&Value::from("1")));
         assert_eq!(document.at("winlog.event_data", "B"), Some(&Value::from("2")));
@@ -313,20 +360,22 @@ mod tests {
 
     #[test]
     fn a_text_below_a_path_has_its_name() {
-        let mut document = Flat::default();
+        let arena = Arena::new();
+        let mut document = Flat::new(&arena);
         for (path, text) in [("a.b", "[1,2]"), ("a.b", r#"{"c":3,"d":[{"e":4}]}"#), ("f", r#"[{"g":5}]"#)] {
             document.read(path, text).unwrap();
         }
-        let names: Vec<_> = document.leaves.iter().map(|leaf| document.name(leaf).into_owned()).collect();
+        let names: Vec<_> = document.leaves.iter().map(|leaf| document.name(leaf)).collect();
         assert_eq!(names, ["a.b", "a.b", "a.b.c", "a.b.d.e", "f.g"]);
     }
 
     #[test]
     fn text_without_escapes_is_borrowed() {
-        let mut document = Flat::default();
+        let arena = Arena::new();
+        let mut document = Flat::new(&arena);
         document.read("", r#"{"a":"plain","b":"x\u003cy"}"#).unwrap();
         assert!(matches!(&document.leaves[0].value, Value::Str(Cow::Borrowed("plain"))));
-        assert!(matches!(&document.leaves[1].value, Value::Str(Cow::Owned(s)) if s == "x<y"));
+        assert!(matches!(&document.leaves[1].value, Value::Str(s) if s == "x<y"));
     }
 
     #[test]

@@ -1,7 +1,8 @@
 //! One line or message of text: which of the known forms it has.
 
+use super::buffers::{Arena, join, keep};
 use super::class::{Format, Found};
-use super::event::{Event, owned};
+use super::event::Event;
 use super::json::Flat;
 use super::windows::{self, Identity};
 use super::{auditd, syslog};
@@ -15,9 +16,9 @@ pub(super) enum Read<'t> {
 }
 
 /// Reads `text` into `event`.
-pub(super) fn read<'t>(text: &'t str, event: &mut Event<'t>) -> Read<'t> {
+pub(super) fn read<'t>(text: &'t str, event: &mut Event<'t>, arena: &'t Arena) -> Read<'t> {
     if let Some(at) = windows::find_xml(text)
-        && let Some(identity) = windows::from_xml(&text[at..], event)
+        && let Some(identity) = windows::from_xml(&text[at..], event, arena)
     {
         return Read::Windows(identity);
     }
@@ -41,7 +42,7 @@ pub(super) fn read<'t>(text: &'t str, event: &mut Event<'t>) -> Read<'t> {
         }
     } else if message.starts_with('{') {
         // A program that logs JSON through syslog. Text that only begins like JSON stays text.
-        let mut flat = Flat::default();
+        let mut flat = Flat::new(arena);
         if flat.read("", message).is_ok() {
             push_leaves(&mut flat, event);
             found.is_document = true;
@@ -65,49 +66,16 @@ fn without_container(text: &str) -> &str {
 }
 
 /// [`read`], for text that may not live as long as the record.
-pub(super) fn read_cow<'a>(text: Cow<'a, str>, event: &mut Event<'a>) -> Read<'a> {
-    let text = match text {
-        Cow::Borrowed(text) => return read(text, event),
-        Cow::Owned(text) => text,
-    };
-    let mut own = Event::default();
-    let read = owned_read(read(&text, &mut own));
-    let own = own.into_owned();
-    event.fields.extend(own.fields);
-    event.texts.extend(own.texts);
-    event.audit.extend(own.audit);
-    event.fault = event.fault.take().or(own.fault);
-    read
+pub(super) fn read_cow<'a>(text: Cow<'a, str>, event: &mut Event<'a>, arena: &'a Arena) -> Read<'a> {
+    read(keep(arena, text), event, arena)
 }
 
 /// Moves all leaves of a document into the event, under their whole names.
 pub(super) fn push_leaves<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) {
-    for leaf in std::mem::take(&mut flat.leaves) {
-        let name = flat.name(&leaf);
-        event.fields.push((name, leaf.value));
-    }
-}
-
-fn owned_read(read: Read<'_>) -> Read<'static> {
-    match read {
-        Read::Windows(id) => Read::Windows(Identity {
-            channel: owned(id.channel),
-            provider: owned(id.provider),
-            event_id: id.event_id,
-            computer: owned(id.computer),
-            has_data: id.has_data,
-            anonymous: id.anonymous,
-        }),
-        Read::Other(found) => Read::Other(Found {
-            format: found.format,
-            form: found.form,
-            message: found.message,
-            is_document: found.is_document,
-            program: owned(found.program),
-            facility: found.facility,
-            file: owned(found.file),
-            path: owned(found.path),
-            host: owned(found.host),
-        }),
+    let Flat { leaves, prefixes, arena, .. } = flat;
+    event.fields.reserve(leaves.len());
+    for leaf in leaves.drain(..) {
+        let name = join(arena, prefixes[leaf.prefix], leaf.key);
+        event.fields.push((Cow::Borrowed(name), leaf.value));
     }
 }

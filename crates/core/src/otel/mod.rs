@@ -7,6 +7,8 @@ mod event;
 pub use event::{ClassId, Decided, Event, FieldName};
 mod taxonomy;
 pub use taxonomy::{Class, Taxonomy, View, normal_name};
+mod buffers;
+pub use buffers::Buffers;
 mod audit_event;
 pub use audit_event::{
     Assembler, AssemblerCounts, AssemblerSettings, AuditChanges, AuditEvent, AuditRecord, AuditRow, Process,
@@ -28,6 +30,7 @@ mod line;
 mod peer;
 mod recognise;
 mod reshape;
+mod sources;
 mod split;
 mod syscalls;
 mod syslog;

@@ -68,7 +68,8 @@ const NOT_FROM: [&str; 16] = [
 pub(super) fn read(message: &str) -> Peer {
     let line = &message[..message.floor_char_boundary(LINE_BYTES_MAX)];
     // What was asked for says nothing of who asked.
-    let line = line.rfind(" request: \"").map_or(line, |end| &line[..end]);
+    let request = if line.contains('"') { line.rfind(" request: \"") } else { None };
+    let line = request.map_or(line, |end| &line[..end]);
     Peer { address: address(line), user: user(line) }
 }
 
@@ -85,6 +86,10 @@ fn address(line: &str) -> Option<String> {
         let length = line[start..].chars().take(ADDRESS_BYTES_MAX).take_while(|c| is_part(*c)).count();
         let end = start + length;
         at = end;
+        if !line[start..end].contains(['.', ':']) {
+            // A number or a part of a word.
+            continue;
+        }
         let is_inside = line[..start].ends_with(|c: char| c.is_alphanumeric() || c == '_');
         let goes_on = line[end..].starts_with(|c: char| c.is_alphanumeric() || c == '_');
         if let (true, Some(colon @ 1..)) = (is_inside, line[start..end].find(':')) {
@@ -239,7 +244,11 @@ const NOT_USERS: [&str; 22] = [
 
 fn user(line: &str) -> Option<String> {
     let lower = line.to_ascii_lowercase();
+    let pairs = Pairs::of(lower.as_bytes());
     for word in USERS {
+        if !pairs.may_hold(word.as_bytes()) {
+            continue;
+        }
         for (at, _) in lower.match_indices(word).take(4) {
             let rest = &line[at + word.len()..];
             let open = rest.chars().next().filter(|c| matches!(c, '\'' | '"' | '`' | '<' | '[' | '('));
@@ -273,6 +282,33 @@ fn user(line: &str) -> Option<String> {
         }
     }
     None
+}
+
+/// Which two bytes follow each other somewhere in a line, as far as a bit each tells: most words are
+/// ruled out by it without a search.
+struct Pairs([u64; 16]);
+
+impl Pairs {
+    fn of(line: &[u8]) -> Pairs {
+        let mut pairs = Pairs([0; 16]);
+        for pair in line.windows(2) {
+            let (word, bit) = Pairs::place(pair);
+            pairs.0[word] |= bit;
+        }
+        pairs
+    }
+
+    fn may_hold(&self, text: &[u8]) -> bool {
+        text.windows(2).all(|pair| {
+            let (word, bit) = Pairs::place(pair);
+            self.0[word] & bit != 0
+        })
+    }
+
+    fn place(pair: &[u8]) -> (usize, u64) {
+        let number = usize::from(pair[0]) * 37 + usize::from(pair[1]);
+        (number / 64 % 16, 1 << (number % 64))
+    }
 }
 
 #[cfg(test)]

@@ -1,7 +1,8 @@
 //! What a record is: from text, attributes and resource to fields, host and class.
 
 use super::audit_event::laurel;
-use super::class::{Format, Found, Names};
+use super::buffers::{Arena, Buffers, keep};
+use super::class::{Format, Found};
 use super::event::{ClassId, Event};
 use super::json::Flat;
 use super::line::{self, Read};
@@ -19,71 +20,108 @@ pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
 /// Longest part of a list of documents that is read, bytes.
 const LIST_BYTES_MAX: usize = 64 << 20;
 
+/// What is being read, and where texts are put together for it.
+#[derive(Clone, Copy)]
+struct Reading<'a> {
+    taxonomy: &'a Taxonomy,
+    record: &'a LogRecord<'a>,
+    arena: &'a Arena,
+}
+
+/// Takes the events of a record.
+type Each<'f> = &'f mut dyn FnMut(&mut Event<'_>);
+
 /// Decodes `record` and hands out its events.
-pub(super) fn recognise<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, each: &mut dyn FnMut(Event<'a>)) {
+pub(super) fn recognise(taxonomy: &Taxonomy, record: &LogRecord<'_>, buffers: &mut Buffers, each: Each<'_>) {
     let body = body(record);
+    match first_byte(body) {
+        Some(b'{') if body.len() <= BODY_BYTES_MAX => {
+            if object(taxonomy, record, body, buffers, each) {
+                return;
+            }
+        }
+        Some(b'{' | b'[') => {}
+        // Neither a list nor an envelope.
+        _ => return document(taxonomy, record, body, buffers, &mut None, each),
+    }
+    documents(taxonomy, record, body, buffers, each);
+}
+
+/// Hands out the event of a body that is one whole JSON object; `false` where it may be otherwise.
+fn object(
+    taxonomy: &Taxonomy,
+    record: &LogRecord<'_>,
+    body: &str,
+    buffers: &mut Buffers,
+    each: Each<'_>,
+) -> bool {
+    let (arena, room) = buffers.begin();
+    let (mut flat, mut event) = room.take(arena);
+    let is_one = flat.read_whole(body) && !may_hold_documents(&flat);
+    if is_one {
+        let reading = Reading { taxonomy, record, arena };
+        event.source = Cow::Borrowed(body);
+        let read = json_document(&mut flat, &mut event);
+        reading.finish(read, &mut flat, &mut event);
+        each(&mut event);
+    }
+    room.put(flat, event);
+    is_one
+}
+
+/// Whether a document may be a list of others, or their envelope; most are neither, which a look at
+/// their keys tells.
+fn may_hold_documents(flat: &Flat<'_>) -> bool {
+    laurel::is_possible(flat) || split::is_possible(flat) || envelope::is_possible(flat)
+}
+
+/// Hands out the events of a body that may hold several documents.
+fn documents(taxonomy: &Taxonomy, record: &LogRecord<'_>, body: &str, buffers: &mut Buffers, each: Each<'_>) {
     if let Some(records) = laurel::records(cut(body, BODY_BYTES_MAX)) {
-        return audit_records(taxonomy, record, records, each);
+        let (arena, _) = buffers.begin();
+        return Reading { taxonomy, record, arena }.audit_records(records, each);
     }
     let list = cut(body, LIST_BYTES_MAX);
     let inside = || Some(Documents { texts: envelope::documents(list)?, fault: None });
     let Some(Documents { texts, mut fault }) = split::documents(list).or_else(inside) else {
-        return each(document(taxonomy, record, body));
+        return document(taxonomy, record, body, buffers, &mut None, each);
     };
-    for text in texts {
-        let mut event = match text {
-            Cow::Borrowed(text) => document(taxonomy, record, text),
-            Cow::Owned(text) => document(taxonomy, record, &text).into_owned(),
-        };
-        event.fault = event.fault.or_else(|| fault.take());
-        each(event);
+    for text in &texts {
+        document(taxonomy, record, text, buffers, &mut fault, each);
     }
 }
 
-/// The events of an audit event that LAUREL had put together: one a record.
-fn audit_records<'a>(
+/// Hands out the event of one document; it takes `fault` where it has none of its own.
+fn document(
     taxonomy: &Taxonomy,
-    record: &'a LogRecord<'a>,
-    records: Vec<String>,
-    each: &mut dyn FnMut(Event<'a>),
+    record: &LogRecord<'_>,
+    text: &str,
+    buffers: &mut Buffers,
+    fault: &mut Option<String>,
+    each: Each<'_>,
 ) {
-    let mut parent = vec![];
-    for text in records {
-        let mut event = Event { source: Cow::Borrowed(body(record)), ..Event::default() };
-        let Read::Other(found) = line::read_cow(Cow::Owned(text), &mut event) else { continue };
-        if event.fields.first().is_some_and(|(_, kind)| *kind == Value::from(laurel::PARENT)) {
-            parent = event.audit;
-            continue;
-        }
-        event.audit.splice(..0, std::mem::take(&mut parent));
-        other(taxonomy, record, found, &mut event);
-        each(event);
-    }
-}
-
-/// The event of one document.
-fn document<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, text: &'a str) -> Event<'a> {
-    let mut event = Event::default();
+    let (arena, room) = buffers.begin();
+    let (mut flat, mut event) = room.take(arena);
+    let reading = Reading { taxonomy, record, arena };
     let body = cut(text, BODY_BYTES_MAX);
     if body.len() < text.len() {
         event.fault = Some(format!("body of {} bytes is read up to byte {}", text.len(), body.len()));
     }
     event.source = Cow::Borrowed(body);
-    let read = match body.bytes().find(|b| !b.is_ascii_whitespace()) {
-        Some(b'{' | b'[') => json_body(body, &mut event),
-        Some(_) if !has_windows_attributes(record) => line::read(body, &mut event),
-        _ => attribute_body(record, body, &mut event),
+    let read = match first_byte(body) {
+        Some(b'{' | b'[') => json_body(body, &mut flat, &mut event),
+        Some(_) if !has_windows_attributes(record) => line::read(body, &mut event, arena),
+        _ => reading.attribute_body(body, &mut flat, &mut event),
     };
-    match read {
-        Read::Windows(identity) => windows_event(taxonomy, record, identity, &mut event),
-        Read::Other(found) => other(taxonomy, record, found, &mut event),
-    }
-    if let Some(ClassId(class)) = event.class
-        && let Some(steps) = taxonomy.derive.get(usize::from(class))
-    {
-        derive::apply(steps, record, &mut event);
-    }
-    event
+    reading.finish(read, &mut flat, &mut event);
+    event.fault = event.fault.take().or_else(|| fault.take());
+    each(&mut event);
+    room.put(flat, event);
+}
+
+/// The first byte that is no blank.
+fn first_byte(text: &str) -> Option<u8> {
+    text.bytes().find(|byte| !byte.is_ascii_whitespace())
 }
 
 /// The record's text: its body, else the original that a receiver kept beside it.
@@ -102,34 +140,38 @@ fn cut(text: &str, bytes_max: usize) -> &str {
 /// Root keys under which wrappers keep the line that a program wrote.
 const MESSAGE_KEYS: [&str; 5] = ["message", "MESSAGE", "log", "msg", "SyslogMessage"];
 
-fn json_body<'a>(body: &'a str, event: &mut Event<'a>) -> Read<'a> {
-    let mut flat = Flat::default();
+fn json_body<'a>(body: &'a str, flat: &mut Flat<'a>, event: &mut Event<'a>) -> Read<'a> {
     if let Err(fault) = flat.read("", body) {
         if flat.leaves.iter().all(|leaf| leaf.prefix == 0 && leaf.key == "value") {
             // `[2026-08-05] x` or `[Fri Oct 08 17:08:41] [error] …`: text that only begins like JSON.
-            return line::read(body, event);
+            return line::read(body, event, flat.arena);
         }
         event.fault.get_or_insert(fault);
         event.texts.push(Cow::Borrowed(body));
     }
-    if let Some(identity) = windows::from_flat(&mut flat, event) {
+    json_document(flat, event)
+}
+
+/// Reads a flattened document.
+fn json_document<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) -> Read<'a> {
+    if let Some(identity) = windows::from_flat(flat, event) {
         return Read::Windows(identity);
     }
-    if let Some(entry) = journald::decode(&mut flat) {
-        return journal_entry(entry, &mut flat, event);
+    if let Some(entry) = journald::decode(flat) {
+        return journal_entry(entry, flat, event);
     }
-    if let Some(text) = wrapped_line(&flat) {
-        match line::read_cow(text, event) {
+    if let Some(text) = wrapped_line(flat) {
+        match line::read_cow(text, event, flat.arena) {
             Read::Windows(identity) => return Read::Windows(identity),
             Read::Other(mut found) => {
-                azure_syslog(&flat, &mut found);
-                flat.leaves.retain(|leaf| leaf.prefix != 0 || !MESSAGE_KEYS.contains(&leaf.key.as_ref()));
-                line::push_leaves(&mut flat, event);
+                azure_syslog(flat, &mut found);
+                flat.leaves.retain(|leaf| leaf.prefix != 0 || !MESSAGE_KEYS.contains(&leaf.key));
+                line::push_leaves(flat, event);
                 return Read::Other(found);
             }
         }
     }
-    line::push_leaves(&mut flat, event);
+    line::push_leaves(flat, event);
     Read::Other(Found { format: Format::Json, ..Found::default() })
 }
 
@@ -186,7 +228,7 @@ fn journal_entry<'a>(entry: journald::Entry<'a>, flat: &mut Flat<'a>, event: &mu
             Cow::Owned(format!("type={kind} msg=audit({id}): {}", fields.trim_start()))
         }
     };
-    let mut found = match line::read_cow(message, event) {
+    let mut found = match line::read_cow(message, event, flat.arena) {
         Read::Windows(identity) => return Read::Windows(identity),
         Read::Other(found) => found,
     };
@@ -212,45 +254,26 @@ fn has_windows_attributes(record: &LogRecord<'_>) -> bool {
     ["channel", "Channel", "winlog.channel"].iter().any(|name| record.attribute(name).is_some())
 }
 
-/// A record whose content stands in its attributes.
-fn attribute_body<'a>(record: &'a LogRecord<'a>, body: &'a str, event: &mut Event<'a>) -> Read<'a> {
-    let mut flat = attributes(record);
-    if let Some(identity) = windows::from_flat(&mut flat, event) {
-        return Read::Windows(identity);
-    }
-    if body.is_empty()
-        && let Some(message) = record.attribute("message")
-    {
-        return line::read(message, event);
-    }
-    if !body.is_empty() {
-        return line::read(body, event);
-    }
-    line::push_leaves(&mut flat, event);
-    Read::Other(Found { format: Format::Json, ..Found::default() })
-}
-
 /// All attributes, flattened as a JSON body would be; JSON text among them is read.
-fn attributes<'a>(record: &'a LogRecord<'a>) -> Flat<'a> {
-    let mut flat = Flat::default();
+fn attributes<'a>(record: &'a LogRecord<'a>, flat: &mut Flat<'a>) {
+    flat.clear();
     for (name, value) in &record.attributes_string {
         if is_metadata(name) {
             continue;
         }
         let is_json = matches!(value.as_bytes().first(), Some(b'{' | b'['));
         if !is_json || flat.read(name, value).is_err() {
-            flat.push_path(Cow::Borrowed(name), Value::from(value.as_ref()));
+            flat.push_path(name, Value::from(value.as_ref()));
         }
     }
     for (name, value) in &record.attributes_number {
         if !is_metadata(name) {
-            flat.push_path(Cow::Borrowed(name), Value::Float(*value));
+            flat.push_path(name, Value::Float(*value));
         }
     }
     for (name, value) in &record.attributes_bool {
-        flat.push_path(Cow::Borrowed(name), Value::Bool(*value));
+        flat.push_path(name, Value::Bool(*value));
     }
-    flat
 }
 
 /// Attributes that say how the record was collected or repeat the syslog header, not what happened.
@@ -271,93 +294,140 @@ fn is_metadata(name: &str) -> bool {
         )
 }
 
-/// Finishes a Windows event: what the JSON body lacks is taken from the original XML, if kept.
-fn windows_event<'a>(
-    taxonomy: &Taxonomy,
-    record: &'a LogRecord<'a>,
-    mut identity: Identity<'a>,
-    event: &mut Event<'a>,
-) {
-    if !identity.has_data
-        && let Some(original) = record.attribute("log.record.original")
-        && let Some(at) = windows::find_xml(original)
-    {
-        let mut from_xml = Event::default();
-        if let Some(better) = windows::from_xml(&original[at..], &mut from_xml)
-            && better.has_data
-        {
-            identity = better;
-            event.fields = from_xml.fields;
+impl<'a> Reading<'a> {
+    /// The events of an audit event that LAUREL had put together: one a record.
+    fn audit_records(self, records: Vec<String>, each: Each<'_>) {
+        let mut flat = Flat::new(self.arena);
+        let mut parent = vec![];
+        for text in records {
+            let mut event = Event { source: Cow::Borrowed(body(self.record)), ..Event::default() };
+            let read = line::read(self.arena.alloc_str(&text), &mut event, self.arena);
+            let Read::Other(found) = read else { continue };
+            if event.fields.first().is_some_and(|(_, kind)| *kind == Value::from(laurel::PARENT)) {
+                parent = event.audit;
+                continue;
+            }
+            event.audit.splice(..0, std::mem::take(&mut parent));
+            self.other(found, &mut flat, &mut event);
+            each(&mut event);
         }
     }
-    event.host = match identity.computer.is_empty() {
-        true => host(record, Cow::Borrowed("")),
-        false => identity.computer.clone(),
-    };
-    if identity.anonymous > 0 {
-        let Identity { channel, event_id, anonymous, .. } = &identity;
-        let positions = taxonomy.channels.positions(channel, *event_id, *anonymous);
-        windows::name_data(&identity, positions, event);
-    }
-    let Identity { channel, provider, event_id, .. } = &identity;
-    event.class = taxonomy.channels.class(channel, provider, *event_id, event);
-    event.decided.form = "windows";
-}
 
-/// Finishes anything else: what the text did not tell, attributes and resource may.
-fn other<'a>(taxonomy: &Taxonomy, record: &'a LogRecord<'a>, mut found: Found<'a>, event: &mut Event<'a>) {
-    if let Some(program) = record.attribute("appname") {
-        found.program = Cow::Borrowed(syslog::name(program));
-        if found.format == Format::Text {
-            found.format = Format::Syslog;
+    /// A record whose content stands in its attributes.
+    fn attribute_body(self, body: &'a str, flat: &mut Flat<'a>, event: &mut Event<'a>) -> Read<'a> {
+        attributes(self.record, flat);
+        if let Some(identity) = windows::from_flat(flat, event) {
+            return Read::Windows(identity);
+        }
+        if body.is_empty()
+            && let Some(message) = self.record.attribute("message")
+        {
+            return line::read(message, event, self.arena);
+        }
+        if !body.is_empty() {
+            return line::read(body, event, self.arena);
+        }
+        line::push_leaves(flat, event);
+        Read::Other(Found { format: Format::Json, ..Found::default() })
+    }
+
+    /// What the text did not tell, and what follows from all of it. `flat` is no longer needed.
+    fn finish(self, read: Read<'a>, flat: &mut Flat<'a>, event: &mut Event<'a>) {
+        match read {
+            Read::Windows(identity) => self.windows_event(identity, event),
+            Read::Other(found) => self.other(found, flat, event),
+        }
+        if let Some(ClassId(class)) = event.class
+            && let Some(steps) = self.taxonomy.derive.get(usize::from(class))
+        {
+            derive::apply(steps, self.record, event, self.arena);
         }
     }
-    if found.program.is_empty() {
-        found.program = writer(record).unwrap_or("").into();
+
+    /// Finishes a Windows event: what the JSON body lacks is taken from the original XML, if kept.
+    fn windows_event(self, mut identity: Identity<'a>, event: &mut Event<'a>) {
+        let Reading { taxonomy, record, arena } = self;
+        if !identity.has_data
+            && let Some(original) = record.attribute("log.record.original")
+            && let Some(at) = windows::find_xml(original)
+        {
+            let mut from_xml = Event::default();
+            if let Some(better) = windows::from_xml(&original[at..], &mut from_xml, arena)
+                && better.has_data
+            {
+                identity = better;
+                event.fields = from_xml.fields;
+            }
+        }
+        event.host = match identity.computer.is_empty() {
+            true => host(record, Cow::Borrowed("")),
+            false => identity.computer.clone(),
+        };
+        if identity.anonymous > 0 {
+            let Identity { channel, event_id, anonymous, .. } = &identity;
+            let positions = taxonomy.channels.positions(channel, *event_id, *anonymous);
+            windows::name_data(&identity, positions, event);
+        }
+        let Identity { channel, provider, event_id, .. } = &identity;
+        event.class = taxonomy.channels.class(channel, provider, *event_id, event);
+        event.decided.form = "windows";
     }
-    // A number in SigNoz; text in `otel_logs`, which has only text attributes.
-    let number = record.attributes_number.iter().find(|(name, _)| name == "facility");
-    let facility = number.map(|(_, number)| *number as u8);
-    let facility = facility.or_else(|| record.attribute("facility").and_then(|text| text.parse().ok()));
-    found.facility = found.facility.or(facility);
-    found.path = record.attribute("log.file.path").unwrap_or("").into();
-    let name = record.attribute("log.file.name").or_else(|| record.attribute("log.file.path"));
-    found.file = name.and_then(|name| name.rsplit(['/', '\\']).next()).unwrap_or("").into();
-    if let Some(known) = taxonomy.programs.iter().find(|entry| entry.when.holds(&found, record, event)) {
-        found.program = known.program.clone().into();
+
+    /// Finishes anything else: what the text did not tell, attributes and resource may.
+    fn other(self, mut found: Found<'a>, flat: &mut Flat<'a>, event: &mut Event<'a>) {
+        let Reading { taxonomy, record, arena } = self;
+        if let Some(program) = record.attribute("appname") {
+            found.program = Cow::Borrowed(syslog::name(program));
+            if found.format == Format::Text {
+                found.format = Format::Syslog;
+            }
+        }
+        if found.program.is_empty() {
+            found.program = writer(record).unwrap_or("").into();
+        }
+        // A number in SigNoz; text in `otel_logs`, which has only text attributes.
+        let number = record.attributes_number.iter().find(|(name, _)| name == "facility");
+        let facility = number.map(|(_, number)| *number as u8);
+        let facility = facility.or_else(|| record.attribute("facility").and_then(|text| text.parse().ok()));
+        found.facility = found.facility.or(facility);
+        found.path = record.attribute("log.file.path").unwrap_or("").into();
+        let name = record.attribute("log.file.name").or_else(|| record.attribute("log.file.path"));
+        found.file = name.and_then(|name| name.rsplit(['/', '\\']).next()).unwrap_or("").into();
+        if let Some(known) = taxonomy.programs.iter().find(|entry| entry.when.holds(&found, record, event)) {
+            found.program = Cow::Borrowed(&known.program);
+        }
+        if matches!(found.format, Format::Text | Format::Syslog) && !found.is_document {
+            known_form(&mut found, event, arena);
+        }
+        // Without a body, the attributes are the document and are fields already.
+        let has_more = match found.format {
+            Format::Text | Format::Syslog => true,
+            Format::Json => !event.source.is_empty(),
+            Format::Audit | Format::AuditEvent | Format::Access | Format::Form => false,
+        };
+        if has_more && event.fields.len() < super::json::LEAVES_MAX {
+            // What a receiver knows, or a parser of the pipeline took out of the line.
+            attributes(record, flat);
+            flat.leaves.retain(|leaf| leaf.prefix != 0 || leaf.key != "message");
+            line::push_leaves(flat, event);
+        }
+        self.classify(&found, event);
+        if found.host.is_empty() && (found.format == Format::Json || found.is_document) {
+            found.host = document_host(event);
+        }
+        event.host = host(record, found.host);
     }
-    if matches!(found.format, Format::Text | Format::Syslog) && !found.is_document {
-        known_form(&mut found, event);
+
+    /// Finds the class by the sources' conditions.
+    fn classify(self, found: &Found<'a>, event: &mut Event<'a>) {
+        let fits = |found: &Found<'_>| self.taxonomy.sources.find(found, self.record, event, self.arena);
+        let document =
+            found.is_document.then(|| fits(&Found { format: Format::Json, ..found.clone() })).flatten();
+        let class = document.or_else(|| fits(found));
+        event.class = class.map(|(_, class)| class);
+        event.decided.source = class.map(|(number, _)| number);
+        event.decided.form = if found.form.is_empty() { found.format.name() } else { found.form };
     }
-    // Without a body, the attributes are the document and are fields already.
-    let has_more = match found.format {
-        Format::Text | Format::Syslog => true,
-        Format::Json => !event.source.is_empty(),
-        Format::Audit | Format::AuditEvent | Format::Access | Format::Form => false,
-    };
-    if has_more && event.fields.len() < super::json::LEAVES_MAX {
-        // What a receiver knows, or a parser of the pipeline took out of the line.
-        let mut flat = attributes(record);
-        flat.leaves.retain(|leaf| leaf.prefix != 0 || leaf.key != "message");
-        line::push_leaves(&mut flat, event);
-    }
-    let names = Names::of(event);
-    let fits = |found: &Found<'_>| {
-        let numbered = taxonomy.sources.iter().enumerate();
-        let mut sources = numbered.filter(|(_, source)| source.may_hold(&names));
-        let fit = sources.find(|(_, source)| source.when.holds(found, record, event));
-        fit.map(|(number, source)| (number as u16, source.class))
-    };
-    let document =
-        found.is_document.then(|| fits(&Found { format: Format::Json, ..found.clone() })).flatten();
-    let class = document.or_else(|| fits(&found));
-    event.class = class.map(|(_, class)| class);
-    event.decided.source = class.map(|(number, _)| number);
-    event.decided.form = if found.form.is_empty() { found.format.name() } else { found.form };
-    if found.host.is_empty() && (found.format == Format::Json || found.is_document) {
-        found.host = document_host(event);
-    }
-    event.host = host(record, found.host);
 }
 
 /// Under these names agents write the host that a document is about: ECS, osquery, Tetragon.
@@ -373,22 +443,9 @@ fn document_host<'a>(event: &Event<'a>) -> Cow<'a, str> {
 }
 
 /// Looks for the marks of a known form in the line that was read.
-fn known_form<'a>(found: &mut Found<'a>, event: &mut Event<'a>) {
-    let decoded = match event.texts.last() {
-        Some(Cow::Borrowed(whole)) => {
-            let whole: &'a str = whole;
-            form::decode(line_of(whole, found), event)
-        }
-        Some(Cow::Owned(whole)) => {
-            let whole = whole.clone();
-            let mut own = Event::default();
-            let decoded = form::decode(line_of(&whole, found), &mut own);
-            event.absorb(own);
-            decoded
-        }
-        None => None,
-    };
-    if let Some((format, form)) = decoded {
+fn known_form<'a>(found: &mut Found<'a>, event: &mut Event<'a>, arena: &'a Arena) {
+    let Some(whole) = event.texts.last().map(|text| keep(arena, text.clone())) else { return };
+    if let Some((format, form)) = form::decode(line_of(whole, found), event) {
         found.format = format;
         found.form = form;
     }

@@ -4,6 +4,7 @@
 //! Field names are compared without letter case here: the same document comes as
 //! `targetResources` from one API and as `TargetResources` from another.
 
+use super::buffers::{Arena, concat, keep};
 use super::event::Event;
 use super::json::{Flat, LEAVES_MAX};
 use crate::value::Value;
@@ -37,7 +38,7 @@ fn json_text(value: &Value<'_>) -> String {
 /// Writes the fields below `from` as one JSON text, as far as flat fields still tell: objects of a
 /// list follow each other as `{…},{…}`, other elements as `a,b`. Texts that JSON writes with escapes
 /// (a policy inside a text) are given as they are as well.
-pub(super) fn object(from: &str, into: &str, event: &mut Event<'_>) {
+pub(super) fn object<'a>(from: &str, into: &'a str, event: &mut Event<'a>) {
     let mut all = String::new();
     let mut open: Vec<&str> = vec![];
     let mut seen: Vec<&str> = vec![];
@@ -90,15 +91,15 @@ pub(super) fn object(from: &str, into: &str, event: &mut Event<'_>) {
     }
     if !all.is_empty() {
         all.extend(std::iter::repeat_n('}', open.len() + 1));
-        event.push(into.to_owned(), all);
+        event.push(into, all);
     }
     for text in plain {
-        event.push(into.to_owned(), text);
+        event.push(into, text);
     }
 }
 
 /// Writes each object of the list `from` as one text without braces.
-pub(super) fn elements(from: &str, into: &str, event: &mut Event<'_>) {
+pub(super) fn elements<'a>(from: &str, into: &'a str, event: &mut Event<'a>) {
     let mut texts: Vec<String> = vec![];
     let mut seen: Vec<&str> = vec![];
     let mut bytes = 0;
@@ -122,13 +123,14 @@ pub(super) fn elements(from: &str, into: &str, event: &mut Event<'_>) {
         seen.push(key);
     }
     for text in texts {
-        event.push(into.to_owned(), text);
+        event.push(into, text);
     }
 }
 
 /// Reads the JSON text in the fields of these names; what it holds gets their names as prefix.
-pub(super) fn json(from: &[String], event: &mut Event<'_>) {
-    let mut read = vec![];
+pub(super) fn json<'a>(from: &[String], event: &mut Event<'a>, arena: &'a Arena) {
+    let mut read = Flat::new(arena);
+    let mut fields = vec![];
     for (name, value) in &event.fields {
         if !from.iter().any(|wanted| wanted.eq_ignore_ascii_case(name)) {
             continue;
@@ -137,33 +139,30 @@ pub(super) fn json(from: &[String], event: &mut Event<'_>) {
         if !text.trim_start().starts_with(['{', '[']) {
             continue;
         }
-        let mut flat = Flat::default();
+        read.clear();
         // What is broken stays the text that it is.
-        if flat.read(name, text).is_err() {
+        if read.read(keep(arena, name.clone()), keep(arena, text.clone())).is_err() {
             continue;
         }
-        for leaf in &flat.leaves {
-            if event.fields.len() + read.len() >= LEAVES_MAX {
-                break;
-            }
-            read.push((flat.name(leaf).into_owned(), leaf.value.clone().into_owned()));
+        let room = LEAVES_MAX.saturating_sub(event.fields.len() + fields.len());
+        read.leaves.truncate(room);
+        for leaf in std::mem::take(&mut read.leaves) {
+            fields.push((Cow::Borrowed(read.name(&leaf)), leaf.value));
         }
     }
-    for (name, value) in read {
-        event.push(name, value);
-    }
+    event.fields.extend(fields);
 }
 
 /// Renames the fields of the table, and those below them.
-pub(super) fn rename(table: &BTreeMap<String, String>, event: &mut Event<'_>) {
+pub(super) fn rename<'a>(table: &'a BTreeMap<String, String>, event: &mut Event<'a>, arena: &'a Arena) {
     for (name, _) in &mut event.fields {
         // Backwards, a path comes before those that it lies below.
         let new = table.iter().rev().find_map(|(from, into)| match below(name, from) {
-            Some(rest) => Some(format!("{into}.{rest}")),
-            None => name.eq_ignore_ascii_case(from).then(|| into.clone()),
+            Some(rest) => Some(concat(arena, &[into, ".", rest])),
+            None => name.eq_ignore_ascii_case(from).then_some(into.as_str()),
         });
         if let Some(new) = new {
-            *name = Cow::Owned(new);
+            *name = Cow::Borrowed(new);
         }
     }
 }
@@ -194,7 +193,7 @@ pub(super) fn pairs(names: &str, values: &str, into: &str, event: &mut Event<'_>
 }
 
 /// Writes all values of the fields as one text, behind `prefix`.
-pub(super) fn join(from: &[String], into: &str, with: &str, prefix: &str, event: &mut Event<'_>) {
+pub(super) fn join<'a>(from: &[String], into: &'a str, with: &str, prefix: &str, event: &mut Event<'a>) {
     let mut all = prefix.to_owned();
     for (index, wanted) in from.iter().enumerate() {
         let mut is_there = false;
@@ -216,20 +215,20 @@ pub(super) fn join(from: &[String], into: &str, with: &str, prefix: &str, event:
             return;
         }
     }
-    event.push(into.to_owned(), all);
+    event.push(into, all);
 }
 
 /// Copies the values of the first of the fields that is there.
-pub(super) fn first(from: &[String], into: &str, event: &mut Event<'_>) {
+pub(super) fn first<'a>(from: &[String], into: &'a str, event: &mut Event<'a>) {
     for wanted in from {
         let values = event
             .fields
             .iter()
             .filter(|(name, value)| name.eq_ignore_ascii_case(wanted) && !matches!(value, Value::Null));
-        let values: Vec<_> = values.map(|(_, value)| value.clone().into_owned()).collect();
+        let values: Vec<_> = values.map(|(_, value)| value.clone()).collect();
         if !values.is_empty() {
             for value in values {
-                event.push(into.to_owned(), value);
+                event.push(into, value);
             }
             return;
         }
@@ -237,10 +236,10 @@ pub(super) fn first(from: &[String], into: &str, event: &mut Event<'_>) {
 }
 
 /// Adds a fixed value where there is neither this field nor any below it.
-pub(super) fn default(from: &str, into: &str, value: &str, event: &mut Event<'_>) {
+pub(super) fn default<'a>(from: &str, into: &'a str, value: &'a str, event: &mut Event<'a>) {
     let is_there = |name: &str| name.eq_ignore_ascii_case(from) || below(name, from).is_some();
     if !event.fields.iter().any(|(name, _)| is_there(name)) {
-        event.push(into.to_owned(), value.to_owned());
+        event.push(into, value);
     }
 }
 
@@ -248,18 +247,19 @@ pub(super) fn default(from: &str, into: &str, value: &str, event: &mut Event<'_>
 mod tests {
     use super::*;
 
-    fn event(json: &str) -> Event<'_> {
-        let mut flat = Flat::default();
+    fn event<'a>(json: &'a str, arena: &'a Arena) -> Event<'a> {
+        let mut flat = Flat::new(arena);
         flat.read("", json).unwrap();
         let mut event = Event::default();
         super::super::line::push_leaves(&mut flat, &mut event);
         event
     }
 
-    fn added(json: &str, step: impl Fn(&mut Event<'_>)) -> Vec<String> {
-        let mut event = event(json);
+    fn added(document: &str, step: impl for<'a> Fn(&mut Event<'a>, &'a Arena)) -> Vec<String> {
+        let arena = Arena::new();
+        let mut event = event(document, &arena);
         let before = event.fields.len();
-        step(&mut event);
+        step(&mut event, &arena);
         let new = event.fields.iter().skip(before);
         new.map(|(name, value)| format!("{name}={}", value.text().unwrap_or_default())).collect()
     }
@@ -268,17 +268,17 @@ mod tests {
     fn an_object_is_written_as_it_was() {
         let document = r#"{"r":{"a":1,"b":{"c":"Al\"low","d":null},"e":{"f":true}},"ra":3}"#;
         let text = r#"o={"a":1,"b":{"c":"Al\"low","d":null},"e":{"f":true}}"#;
-        assert_eq!(added(document, |e| object("R", "o", e)), [text, "o=Al\"low"]);
-        assert!(added(r#"{"r":1}"#, |e| object("r", "o", e)).is_empty());
+        assert_eq!(added(document, |e, _| object("R", "o", e)), [text, "o=Al\"low"]);
+        assert!(added(r#"{"r":1}"#, |e, _| object("r", "o", e)).is_empty());
     }
 
     #[test]
     fn lists_keep_their_objects_and_elements_apart() {
         let document = r#"{"p":[{"n":"a","v":"1"},{"n":"b","v":"2"}],"l":{"s":["x","y"]}}"#;
-        assert_eq!(added(document, |e| object("p", "o", e)), [r#"o={"n":"a","v":"1"},{"n":"b","v":"2"}"#]);
-        assert_eq!(added(document, |e| object("l", "o", e)), [r#"o={"s":"x","y"}"#]);
+        assert_eq!(added(document, |e, _| object("p", "o", e)), [r#"o={"n":"a","v":"1"},{"n":"b","v":"2"}"#]);
+        assert_eq!(added(document, |e, _| object("l", "o", e)), [r#"o={"s":"x","y"}"#]);
         assert_eq!(
-            added(document, |e| elements("P", "o", e)),
+            added(document, |e, _| elements("P", "o", e)),
             [r#"o="n":"a","v":"1""#, r#"o="n":"b","v":"2""#]
         );
     }
@@ -287,14 +287,15 @@ mod tests {
     fn json_in_a_text_is_read() {
         let document = r#"{"T":"[{\"a\":{\"b\":1}},{\"c\":[2]}]","u":"{broken","v":"[1,2]"}"#;
         let names: Vec<String> = ["t", "u", "v"].map(String::from).to_vec();
-        assert_eq!(added(document, |e| json(&names, e)), ["T.a.b=1", "T.c=2", "v=1", "v=2"]);
+        assert_eq!(added(document, |e, arena| json(&names, e, arena)), ["T.a.b=1", "T.c=2", "v=1", "v=2"]);
     }
 
     #[test]
     fn a_renamed_object_takes_its_fields_along() {
         let table = [("x", "w"), ("x.Y", "a"), ("z", "b.c")].map(|(from, into)| (from.into(), into.into()));
-        let mut event = event(r#"{"x":{"y":{"k":1},"yy":2},"Z":3}"#);
-        rename(&table.into(), &mut event);
+        let (arena, table) = (Arena::new(), table.into());
+        let mut event = event(r#"{"x":{"y":{"k":1},"yy":2},"Z":3}"#, &arena);
+        rename(&table, &mut event, &arena);
         let names: Vec<_> = event.fields.iter().map(|(name, _)| name.as_ref()).collect();
         assert_eq!(names, ["a.k", "w.yy", "b.c"]);
     }
@@ -302,7 +303,7 @@ mod tests {
     #[test]
     fn names_with_values_become_fields() {
         let document = r#"{"P":[{"Name":"x y","Value":"\"False\""},{"Name":"z"},{"Value":1}]}"#;
-        let found = added(document, |e| pairs("p.name", "p.value", "q", e));
+        let found = added(document, |e, _| pairs("p.name", "p.value", "q", e));
         assert_eq!(found, ["q.x y=False", r#"q.x y="False""#, "q.z=1"]);
     }
 
@@ -311,20 +312,20 @@ mod tests {
         let document = r#"{"d":"/tmp","f":"x","a":["ls","-l",1]}"#;
         let step = |names: &[&str], with: &str| {
             let names: Vec<String> = names.iter().map(|&name| name.into()).collect();
-            added(document, |e| join(&names, "o", with, "", e))
+            added(document, |e, _| join(&names, "o", with, "", e))
         };
         assert_eq!(step(&["a"], " "), ["o=ls -l 1"]);
         assert_eq!(step(&["D", "f"], "/"), ["o=/tmp/x"]);
         assert!(step(&["none", "f"], "/").is_empty());
         let names = ["f".to_owned()];
-        assert_eq!(added(document, |e| join(&names, "o", " ", "v1.", e)), ["o=v1.x"]);
+        assert_eq!(added(document, |e, _| join(&names, "o", " ", "v1.", e)), ["o=v1.x"]);
     }
 
     #[test]
     fn the_first_field_counts_and_a_missing_one_is_replaced() {
         let names: Vec<String> = ["n", "B"].map(String::from).to_vec();
-        assert_eq!(added(r#"{"n":null,"b":[1,2]}"#, |e| first(&names, "o", e)), ["o=1", "o=2"]);
-        assert_eq!(added(r#"{"a":{"b":1}}"#, |e| default("a", "o", "[]", e)), [""; 0]);
-        assert_eq!(added(r#"{"a":[]}"#, |e| default("a", "o", "[]", e)), ["o=[]"]);
+        assert_eq!(added(r#"{"n":null,"b":[1,2]}"#, |e, _| first(&names, "o", e)), ["o=1", "o=2"]);
+        assert_eq!(added(r#"{"a":{"b":1}}"#, |e, _| default("a", "o", "[]", e)), [""; 0]);
+        assert_eq!(added(r#"{"a":[]}"#, |e, _| default("a", "o", "[]", e)), ["o=[]"]);
     }
 }

@@ -4,7 +4,8 @@
 //!
 //! Only finds the documents; what each of them is, is decided as if it had come alone.
 
-use super::json::Text;
+use super::json::{Flat, Leaf, Text};
+use crate::value::Value;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 use std::borrow::Cow;
@@ -47,6 +48,14 @@ pub(super) fn documents(body: &str) -> Option<Documents<'_>> {
         _ => false,
     };
     (is_alone && !found.texts.is_empty()).then_some(Documents { texts: found.texts, fault })
+}
+
+/// Whether [`documents`] may find any in this object.
+pub(super) fn is_possible(flat: &Flat<'_>) -> bool {
+    let is_list = |prefix: &&str| matches!(*prefix, "Records" | "records" | "logEvents");
+    let is_event_list =
+        |leaf: &Leaf<'_>| leaf.prefix == 0 && leaf.key == "kind" && leaf.value == Value::from("EventList");
+    flat.prefixes.iter().any(is_list) || flat.leaves.iter().any(is_event_list)
 }
 
 /// Root keys of lists.

@@ -6,10 +6,12 @@
 
 use super::advice::{Advice, Uncarried};
 use super::audit_event::{self, AuditEvent};
-use super::class::{Channels, Format, Found, Program, Source};
+use super::buffers::{Arena, Buffers};
+use super::class::{Channels, Format, Found, Program};
 use super::derive::Derive;
 use super::event::{ClassId, Event};
 use super::record::LogRecord;
+use super::sources::Sources;
 use super::{extend, file};
 use crate::problem::Problem;
 use crate::rule::LogSource;
@@ -67,13 +69,15 @@ pub struct Taxonomy {
     pub uncarried: Vec<Uncarried>,
     /// What to switch on where logs or fields do not arrive.
     pub advice: Vec<Advice>,
+    /// Names of fields, as the views share them.
+    names: Names,
     /// What is computed for the events of each class, by [`ClassId`].
     pub(super) derive: Vec<Vec<Derive>>,
     pub(super) channels: Channels,
     /// In the order in which they are tried.
     pub(super) programs: Vec<Program>,
     /// In the order in which they are tried.
-    pub(super) sources: Vec<Source>,
+    pub(super) sources: Sources,
 }
 
 /// Most classes: an id has 16 bits, and adding one compares it with all.
@@ -120,31 +124,37 @@ impl Taxonomy {
         for (path, text) in files {
             file::read(path, text, &mut taxonomy)?;
         }
-        taxonomy.share_fields();
         Ok(taxonomy)
     }
 
     /// Keeps equal names of fields once: hundreds of classes differ in other things.
     pub(super) fn share_fields(&mut self) {
-        let mut known: HashSet<Arc<BTreeMap<String, Vec<String>>>> = HashSet::new();
+        self.names.clear();
         for view in self.classes.iter_mut().flat_map(|class| &mut class.views) {
-            match known.get(&view.fields) {
-                Some(same) => view.fields = Arc::clone(same),
-                None => _ = known.insert(Arc::clone(&view.fields)),
-            }
+            share(&mut self.names, view);
         }
     }
 
     /// Decodes `record` and hands out each event in it: one as a rule, several where the body is a
     /// list of them (a CloudTrail file). Total: any bytes in, at least one event out.
-    pub fn recognise<'a>(&self, record: &'a LogRecord<'a>, each: &mut dyn FnMut(Event<'a>)) {
-        super::recognise::recognise(self, record, each);
+    pub fn recognise(&self, record: &LogRecord<'_>, each: &mut dyn FnMut(&mut Event<'_>)) {
+        self.recognise_in(&mut Buffers::default(), record, each);
+    }
+
+    /// The same in memory that is kept from record to record, which is faster.
+    pub fn recognise_in(
+        &self,
+        buffers: &mut Buffers,
+        record: &LogRecord<'_>,
+        each: &mut dyn FnMut(&mut Event<'_>),
+    ) {
+        super::recognise::recognise(self, record, buffers, each);
     }
 
     /// The events in `record`, collected.
-    pub fn events<'a>(&self, record: &'a LogRecord<'a>) -> Vec<Event<'a>> {
+    pub fn events(&self, record: &LogRecord<'_>) -> Vec<Event<'static>> {
         let mut events = vec![];
-        self.recognise(record, &mut |event| events.push(event));
+        self.recognise(record, &mut |event| events.push(std::mem::take(event).into_owned()));
         events
     }
 
@@ -153,14 +163,14 @@ impl Taxonomy {
         let mut event = audit_event::event(audit)?;
         let found = Found { format: Format::AuditEvent, ..Found::default() };
         let row = audit.row.record();
-        event.class =
-            self.sources.iter().find(|s| s.when.holds(&found, &row, &event)).map(|source| source.class);
+        event.class = self.sources.find(&found, &row, &event, &Arena::new()).map(|(_, class)| class);
         event.class.is_some().then_some(event)
     }
 
     /// Adds a class and gives its id; sources that differ in nothing but their conditions share one.
     /// `None`: there are too many.
-    pub(super) fn add(&mut self, class: Class, derive: Vec<Derive>) -> Option<ClassId> {
+    pub(super) fn add(&mut self, mut class: Class, derive: Vec<Derive>) -> Option<ClassId> {
+        class.views.iter_mut().for_each(|view| share(&mut self.names, view));
         let known = self.classes.iter().zip(&self.derive);
         if let Some(id) = { known }.position(|(other, steps)| *other == class && *steps == derive) {
             return Some(ClassId(id as u16));
@@ -171,6 +181,16 @@ impl Taxonomy {
         self.classes.push(class);
         self.derive.push(derive);
         Some(ClassId((self.classes.len() - 1) as u16))
+    }
+}
+
+/// The names of a view's fields.
+type Names = HashSet<Arc<BTreeMap<String, Vec<String>>>>;
+
+fn share(known: &mut Names, view: &mut View) {
+    match known.get(&view.fields) {
+        Some(same) => view.fields = Arc::clone(same),
+        None => _ = known.insert(Arc::clone(&view.fields)),
     }
 }
 

@@ -52,6 +52,8 @@ fn notifications(detections: &[Detection], resolve: bool) -> Vec<Notification> {
         window: Duration::ZERO,
         resolve,
         evidence_max: 5,
+        rule_max: 1000,
+        total_max: 1000,
         open_max: 10,
     });
     for detection in detections {
@@ -183,6 +185,25 @@ fn the_message_says_what_where_how_many_and_shows_the_log() {
     assert_eq!(message("\n---\n sshd[1]: x\nmore", "h", "s"), format!("{title} on h, 1 event: sshd[1]: x"));
     assert_eq!(message("<Event>", "", "api"), format!("{title} on api, 1 event: {fields}"));
     assert_eq!(message("", "", ""), format!("{title}, 1 event: {fields}"));
+}
+
+#[test]
+fn an_alert_for_many_hosts_says_so() {
+    let mut notification = notifications(&[detection("x")], false).remove(0);
+    let alert = &mut notification.alert;
+    alert.of_many = true;
+    alert.origin = Origin::default();
+    alert.hosts.values = vec!["web-01".into(), "`web`-02\u{1b}[31m".into()];
+    alert.count = 31;
+    let json = payload(&notification, &settings());
+    let message = json["message"].as_str().unwrap();
+    assert!(message.contains("on 2 further hosts, 31 events"), "{message}");
+    assert_eq!((json["host"].as_str(), json["labels"]["host"].as_str()), (Some(""), Some("")));
+    let text = json["description"].as_str().unwrap();
+    assert!(
+        text.contains("**Hosts:** `web-01`, `` `web`-02␛[31m ``") || text.contains("too many hosts"),
+        "{text}"
+    );
 }
 
 #[test]

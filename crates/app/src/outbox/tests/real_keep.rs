@@ -4,7 +4,7 @@
 
 use super::*;
 use crate::keep::{PayloadSettings, SeverityMap, outbox_item};
-use otel_log_ai_core::alert::{Detection, GroupField, Grouping, GroupingSettings};
+use otel_log_ai_core::alert::{Detection, GroupField, Grouping, GroupingSettings, Notification};
 use otel_log_ai_core::rule::{Level, LogSource, RuleInfo, Status};
 
 fn detection(level: Level, n: u64) -> Detection {
@@ -55,6 +55,8 @@ async fn real_keep_stores_our_alerts() {
         window: Duration::from_secs(120),
         resolve: true,
         evidence_max: 5,
+        rule_max: 1000,
+        total_max: 1000,
         open_max: 100,
     };
     let payload = PayloadSettings {
@@ -78,7 +80,11 @@ async fn real_keep_stores_our_alerts() {
         }
         let due = grouping.due(begin_ms + at_ms);
         println!("== {step}: {} notifications", due.len());
-        world.add(due.iter().map(|notification| outbox_item(notification, &payload)).collect());
+        let item = |notification: &Notification| {
+            let bytes = crate::keep::payload(notification, &payload).to_string().into_bytes();
+            outbox_item(notification, "keep", bytes)
+        };
+        world.add(due.iter().map(item).collect());
         world.delivered().await;
         tokio::time::sleep(Duration::from_secs(4)).await;
         let print = due[0].alert.fingerprint;
@@ -105,4 +111,69 @@ async fn real_keep_stores_our_alerts() {
         }
     }
     println!("dead: {:?}", world.dead());
+}
+
+/// Kill Keep (`kill -9` of its worker or container) and start it again while this runs:
+/// `KEEP_URL=… cargo test -p otel-log-ai real_keep_that_loses -- --ignored --nocapture`.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs a running Keep without authentication at KEEP_URL, to be killed by hand"]
+async fn a_real_keep_that_loses_alerts_gets_them_again() {
+    const ALERTS: u64 = 100;
+    let url = Url::parse(&std::env::var("KEEP_URL").expect("KEEP_URL is set")).unwrap();
+    let slow = Duration::from_secs(10);
+    let keep = KeepSettings { read_key: Some(ApiKey::new("any")), timeout: slow, ..keep_settings(url) };
+    let settings = OutboxSettings {
+        verify_after: Duration::from_secs(30),
+        verify_again: Duration::from_secs(15),
+        backoff_max: Duration::from_secs(2),
+        ..settings()
+    };
+    let begin_ms = now_ms();
+    let payload =
+        PayloadSettings { environment: "t".into(), severity: SeverityMap::default(), signoz_url: None };
+    let mut grouping = Grouping::new(GroupingSettings {
+        instance: format!("try-{begin_ms}"),
+        group_by: vec![GroupField::Host],
+        group_wait: Duration::ZERO,
+        group_interval: Duration::ZERO,
+        repeat_interval: Duration::from_secs(3600),
+        window: Duration::from_secs(3600),
+        resolve: false,
+        evidence_max: 1,
+        rule_max: 1000,
+        total_max: 1000,
+        open_max: 1000,
+    });
+    for n in 0..ALERTS {
+        let mut detection = detection(Level::High, n);
+        detection.origin.host = format!("host-{n}");
+        grouping.observe(&detection, begin_ms);
+    }
+    let item = |notification: &Notification| {
+        let bytes = crate::keep::payload(notification, &payload).to_string().into_bytes();
+        outbox_item(notification, "keep", bytes)
+    };
+    let items = grouping.due(begin_ms).iter().map(item).collect();
+    let world = World::of(Target::new("keep", Sink::Keep(Client::new(&keep).unwrap())), settings, items);
+    let mut told = (0, 0, 0);
+    for _ in 0..6000 {
+        let totals = lock(&world.store).load().unwrap().totals;
+        let of = |name: &str| totals.get(name).copied().unwrap_or(0);
+        let now = (of("alerts_delivered"), of("alerts_resent"), of("alerts_verified"));
+        if now != told {
+            println!(
+                "{} s: delivered {}, sent again {}, seen {}",
+                (now_ms() - begin_ms) / 1000,
+                now.0,
+                now.1,
+                now.2
+            );
+            told = now;
+        }
+        if now.2 == ALERTS {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("not all were seen: {told:?}, dead {:?}", world.dead());
 }

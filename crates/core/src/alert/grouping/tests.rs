@@ -20,6 +20,8 @@ fn settings() -> GroupingSettings {
         window: Duration::from_secs(15 * 60),
         resolve: false,
         evidence_max: 3,
+        rule_max: 50,
+        total_max: 80,
         open_max: 100,
     }
 }
@@ -173,6 +175,81 @@ fn a_storm_is_one_alert_of_bounded_size() {
     assert!(size < 4 * Evidence::BYTES_MAX + 16 * 300 + 2000, "{size}");
 }
 
+/// Runs `detections` over ten minutes of simulated time, and the half hour after; gives all that the
+/// receiver is told.
+fn storm(settings: GroupingSettings, detections: u64, host: impl Fn(u64) -> String) -> Vec<Notification> {
+    let mut grouping = Grouping::new(settings);
+    let mut sent = Vec::new();
+    for n in 0..detections {
+        let now_ms = (n * 600_000 / detections) as i64;
+        while grouping.next_due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
+            sent.extend(grouping.due(now_ms));
+        }
+        grouping.observe(&detection("scan", &host(n), n), now_ms);
+    }
+    for minute in 10..40 {
+        sent.extend(grouping.due(minute * MIN));
+    }
+    assert_eq!(grouping.open_count(), 0);
+    sent
+}
+
+/// The last word on each group: how often it was told, and the count.
+fn last_words(sent: &[Notification]) -> HashMap<uuid::Uuid, (usize, u64)> {
+    let mut words: HashMap<_, (usize, u64)> = HashMap::new();
+    for notification in sent {
+        let (times, count) = words.entry(notification.group_id).or_default();
+        *times += 1;
+        *count = notification.alert.count;
+    }
+    words
+}
+
+#[test]
+fn four_hundred_thousand_detections_of_one_rule_are_a_handful_of_alerts_with_the_true_count() {
+    let sent = storm(settings(), 400_000, |_| "web-01".into());
+    let words = last_words(&sent);
+    assert_eq!(words.len(), 1);
+    let told: Vec<_> = sent.iter().map(|notification| notification.kind).collect();
+    use Kind::{New, Repeat, Update};
+    // After 1 s, then 1, 2 and 4 minutes later, then the last count, said twice.
+    assert_eq!(told, [New, Update, Update, Update, Update, Repeat]);
+    assert_eq!(sent.last().unwrap().alert.count, 400_000);
+}
+
+#[test]
+fn a_storm_over_many_hosts_is_bounded_and_counted() {
+    let settings = GroupingSettings { rule_max: 20, total_max: 1000, open_max: 2000, ..settings() };
+    let sent = storm(settings, 400_000, |n| format!("host-{}", n % 50_000));
+    let words = last_words(&sent);
+    assert_eq!(words.len(), 21, "twenty hosts, and one for all others");
+    assert_eq!(words.values().map(|(_, count)| count).sum::<u64>(), 400_000);
+    assert!(sent.len() <= 21 * 6, "{} notifications", sent.len());
+    let many = &sent.iter().rfind(|notification| notification.alert.of_many).unwrap().alert;
+    assert_eq!((many.count, many.origin.host.as_str()), (400_000 - 20 * 8, ""));
+    assert_eq!((many.hosts.values.len(), many.hosts.more), (16, true));
+}
+
+#[test]
+fn where_there_are_too_many_alerts_a_new_rule_is_still_seen() {
+    let mut grouping = Grouping::new(GroupingSettings { rule_max: 50, total_max: 30, ..settings() });
+    for n in 0..200 {
+        grouping.observe(&detection("noise", &format!("host-{n}"), n), 0);
+    }
+    grouping.observe(&detection("theft", "bank-01", 900), 0);
+    grouping.observe(&detection("theft", "bank-02", 901), 0);
+    assert_eq!(grouping.folded_total(), 172);
+    let due = grouping.due(S);
+    assert_eq!(due.len(), 32);
+    let theft: Vec<_> = due.iter().filter(|notification| notification.alert.rule.id == "theft").collect();
+    assert_eq!((theft.len(), theft[0].alert.count), (1, 2));
+    assert_eq!(theft[0].alert.hosts.values, ["bank-01", "bank-02"]);
+    assert!(theft[0].alert.origin.host.is_empty() && theft[0].alert.of_many);
+    // Who has an alert of its own keeps it.
+    grouping.observe(&detection("noise", "host-3", 999), 2 * S);
+    assert_eq!(grouping.folded_total(), 172);
+}
+
 #[test]
 fn down_time_is_not_quiet_time() {
     let resolving = GroupingSettings { resolve: true, ..settings() };
@@ -300,8 +377,10 @@ proptest! {
         steps in prop::collection::vec(step(), 1..80),
         resolve: bool,
         open_max in 1..6_usize,
+        rule_max in 1..6_usize,
+        total_max in 1..6_usize,
     ) {
-        let settings = GroupingSettings { resolve, open_max, ..settings() };
+        let settings = GroupingSettings { resolve, open_max, rule_max, total_max, ..settings() };
         let mut grouping = Grouping::new(settings.clone());
         let mut world = World::default();
         let (mut now_ms, mut observed) = (0, 0);

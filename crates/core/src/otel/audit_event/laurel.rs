@@ -6,6 +6,7 @@
 //! documentation (docs/reference/logs.md): `ARGV` and `ARGV_STR`, numbers as numbers or text,
 //! `PARENT_INFO` of older and `PPID` of newer versions.
 
+use crate::otel::json::Flat;
 use serde_json::{Map, Value};
 use std::fmt::Write;
 
@@ -15,6 +16,11 @@ const RECORDS_MAX: usize = 1000;
 /// Type of the record that says what LAUREL knows of the parent; the kernel writes none such. It is
 /// always the first, and says by being there that no further records will come.
 pub(in crate::otel) const PARENT: &str = "PARENT_INFO";
+
+/// Whether [`records`] may find any in the document of this root.
+pub(in crate::otel) fn is_possible(flat: &Flat<'_>) -> bool {
+    flat.root("ID").is_some()
+}
 
 /// The records of a document; `None` if it is none of LAUREL's.
 pub(in crate::otel) fn records(body: &str) -> Option<Vec<String>> {

@@ -4,8 +4,9 @@
 //! map, C `{"data":[{name: value}, …]}`); flattened, C differs from D by one level of the path,
 //! so one table of path prefixes reads all of them, together with the forms of other shippers.
 
+use super::super::buffers::{join, keep};
 use super::super::event::Event;
-use super::super::json::{Flat, Leaf, join};
+use super::super::json::{Flat, Leaf};
 use super::{Draft, Identity, Part};
 use crate::value::Value;
 use std::borrow::Cow;
@@ -37,28 +38,28 @@ pub(in super::super) fn decode<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) -
     if !is_windows(flat) {
         return None;
     }
-    let roles: Vec<Role> = flat.prefixes.iter().map(|prefix| role(prefix)).collect();
-    let has_event_id =
-        flat.leaves.iter().any(|leaf| part(roles[leaf.prefix], &leaf.key) == Some(Part::EventId));
-    let has_list = flat.prefixes.iter().any(|prefix| prefix == "event_data.data");
-    let mut draft = Draft::new(event);
-    for leaf in std::mem::take(&mut flat.leaves) {
-        let role = roles[leaf.prefix];
-        if let Some(part) = part(role, &leaf.key) {
+    let Flat { prefixes, leaves, arena, .. } = flat;
+    let roles: &[Role] = arena.alloc_slice_fill_iter(prefixes.iter().map(|prefix| role(prefix)));
+    // Flattened without paths, `event_id.id` is just `id`.
+    let is_id = |leaf: &Leaf<'_>| leaf.prefix == 0 && leaf.key == "id";
+    let is_event_id = |leaf: &Leaf<'_>| part(roles[leaf.prefix], leaf.key) == Some(Part::EventId);
+    let is_id_event_id = leaves.iter().any(is_id) && !leaves.iter().any(is_event_id);
+    let has_list = prefixes.contains(&"event_data.data");
+    event.fields.reserve(leaves.len() + FIELDS_MORE);
+    let mut draft = Draft::new(event, arena);
+    for leaf in leaves.drain(..) {
+        let (role, prefix) = (roles[leaf.prefix], prefixes[leaf.prefix]);
+        if let Some(part) = part(role, leaf.key) {
             draft.system(part, leaf.value);
             continue;
         }
         match role {
-            // Flattened without paths, `event_id.id` is just `id`.
-            Role::Root if leaf.key == "id" && !has_event_id => draft.system(Part::EventId, leaf.value),
+            Role::Root if is_id_event_id && leaf.key == "id" => draft.system(Part::EventId, leaf.value),
             Role::Root => root(&mut draft, leaf),
-            Role::Data(from) => data(&mut draft, &flat.prefixes[leaf.prefix][from..], leaf, has_list),
-            Role::Leaves => {
-                let is_user_data = flat.prefixes[leaf.prefix] == "user_data";
-                leaves(&mut draft, leaf, is_user_data);
-            }
+            Role::Data(from) => data(&mut draft, &prefix[from..], leaf, has_list),
+            Role::Leaves => leaf_of(&mut draft, leaf, prefix == "user_data"),
             Role::Other | Role::EcsEvent => {
-                let name = join(&flat.prefixes[leaf.prefix], leaf.key);
+                let name = join(arena, prefix, leaf.key);
                 draft.event.push(name, leaf.value);
             }
             _ => {}
@@ -67,17 +68,41 @@ pub(in super::super) fn decode<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) -
     Some(draft.finish())
 }
 
+/// So many fields are made of others.
+const FIELDS_MORE: usize = 16;
+
 /// A channel and an event id make a Windows event. Nothing else does: other sources have `EventID`
 /// or `channel` alone.
 fn is_windows(flat: &Flat<'_>) -> bool {
-    let root = |keys: &[&str]| keys.iter().any(|key| flat.root(key).is_some());
-    let collector = root(&["channel"])
-        && (root(&["event_id"])
+    // One look at each root key; a bit says which was there.
+    const COLLECTOR_CHANNEL: u16 = 1;
+    const CHANNEL: u16 = 1 << 1;
+    const SOURCE: u16 = 1 << 2;
+    const COLLECTOR_EVENT_ID: u16 = 1 << 3;
+    const EVENT_ID: u16 = 1 << 4;
+    const COLLECTOR_COMPUTER: u16 = 1 << 5;
+    const COMPUTER: u16 = 1 << 6;
+    const ID: u16 = 1 << 7;
+    let roots = flat.leaves.iter().filter(|leaf| leaf.prefix == 0);
+    let keys = roots.fold(0, |keys, leaf| {
+        keys | match leaf.key {
+            "channel" => COLLECTOR_CHANNEL,
+            "Channel" => CHANNEL,
+            "SourceName" | "ProviderName" | "Provider_Name" => SOURCE,
+            "event_id" => COLLECTOR_EVENT_ID,
+            "EventID" | "EventId" => EVENT_ID,
+            "computer" => COLLECTOR_COMPUTER,
+            "Hostname" | "Computer" | "ComputerName" => COMPUTER,
+            "id" | "record_id" => ID,
+            _ => 0,
+        }
+    });
+    let has = |any: u16| keys & any != 0;
+    let collector = has(COLLECTOR_CHANNEL)
+        && (has(COLLECTOR_EVENT_ID)
             || flat.at("event_id", "id").is_some()
-            || (root(&["computer"]) && root(&["id", "record_id"])));
-    let flat_form = root(&["Channel", "SourceName", "ProviderName", "Provider_Name"])
-        && root(&["EventID", "EventId", "event_id"])
-        && root(&["Channel", "Hostname", "Computer", "ComputerName"]);
+            || (has(COLLECTOR_COMPUTER) && has(ID)));
+    let flat_form = has(CHANNEL | SOURCE) && has(EVENT_ID | COLLECTOR_EVENT_ID) && has(CHANNEL | COMPUTER);
     collector
         || flat_form
         || (flat.at("winlog", "channel").is_some() || flat.at("winlog", "event_id").is_some())
@@ -165,7 +190,7 @@ fn system_part(role: Role, key: &str) -> Option<Part> {
 
 /// A root key that is not of the system section: the data of flat forms, or shape A.
 fn root<'a>(draft: &mut Draft<'_, 'a>, leaf: Leaf<'a>) {
-    match (&*leaf.key, leaf.value) {
+    match (leaf.key, leaf.value) {
         ("event_data" | "StringInserts", value) => draft.anonymous(value),
         ("user_data", Value::Str(text)) => go_map(draft, text),
         (_, value) => draft.data(leaf.key, value),
@@ -173,18 +198,18 @@ fn root<'a>(draft: &mut Draft<'_, 'a>, leaf: Leaf<'a>) {
 }
 
 fn data<'a>(draft: &mut Draft<'_, 'a>, path: &str, leaf: Leaf<'a>, has_list: bool) {
-    match &*leaf.key {
+    match leaf.key {
         "" | "Data" if path.is_empty() => draft.anonymous(leaf.value),
         // Beside the list of shape C these are `<Binary>` and the name of `<EventData>`.
         "name" if has_list => {}
-        "binary" if path.is_empty() => draft.data(Cow::Borrowed("Binary"), leaf.value),
-        _ => draft.data(join(path, leaf.key), leaf.value),
+        "binary" if path.is_empty() => draft.data("Binary", leaf.value),
+        _ => draft.data(join(draft.arena, path, leaf.key), leaf.value),
     }
 }
 
 /// Data whose path carries no meaning.
-fn leaves<'a>(draft: &mut Draft<'_, 'a>, leaf: Leaf<'a>, is_user_data: bool) {
-    match (&*leaf.key, leaf.value) {
+fn leaf_of<'a>(draft: &mut Draft<'_, 'a>, leaf: Leaf<'a>, is_user_data: bool) {
+    match (leaf.key, leaf.value) {
         ("" | "#text", value) => draft.anonymous(value),
         // The element's own name.
         ("name", _) if is_user_data => {}
@@ -197,8 +222,9 @@ fn leaves<'a>(draft: &mut Draft<'_, 'a>, leaf: Leaf<'a>, is_user_data: bool) {
 /// case for the type and prints it. A value may itself hold ` word:`; Go sorts the keys, which
 /// tells most of those apart.
 fn go_map<'a>(draft: &mut Draft<'_, 'a>, text: Cow<'a, str>) {
+    let text = keep(draft.arena, text);
     let Some(inner) = text.strip_prefix("map[").and_then(|rest| rest.strip_suffix(']')) else {
-        return draft.data(Cow::Borrowed("UserData"), Value::Str(text));
+        return draft.data("UserData", Value::from(text));
     };
     let mut candidates = vec![];
     let mut at = 0;
@@ -214,8 +240,7 @@ fn go_map<'a>(draft: &mut Draft<'_, 'a>, text: Cow<'a, str>) {
     let keys = longest_sorted(&candidates);
     for (i, (start, key)) in keys.iter().enumerate() {
         let end = keys.get(i + 1).map_or(inner.len(), |(next, _)| next - 1);
-        let value = inner[start + key.len() + 1..end].to_owned();
-        draft.data(Cow::Owned((*key).to_owned()), Value::from(value));
+        draft.data(key, Value::from(&inner[start + key.len() + 1..end]));
     }
 }
 

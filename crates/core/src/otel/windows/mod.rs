@@ -10,8 +10,10 @@ mod xml;
 pub(super) use json::decode as from_flat;
 pub(super) use xml::{decode as from_xml, find as find_xml};
 
+use super::buffers::{Arena, concat, text_of};
 use super::event::Event;
 use crate::value::Value;
+use bumpalo::collections::Vec as ArenaVec;
 use std::borrow::Cow;
 
 /// What decides the class.
@@ -45,20 +47,22 @@ enum Part {
 /// A Windows event being put together.
 struct Draft<'e, 'a> {
     event: &'e mut Event<'a>,
+    arena: &'a Arena,
     id: Identity<'a>,
-    level: Vec<Cow<'a, str>>,
-    keywords: Vec<Cow<'a, str>>,
+    level: ArenaVec<'a, &'a str>,
+    keywords: ArenaVec<'a, &'a str>,
     message: Cow<'a, str>,
     rendered: Cow<'a, str>,
 }
 
 impl<'e, 'a> Draft<'e, 'a> {
-    fn new(event: &'e mut Event<'a>) -> Self {
+    fn new(event: &'e mut Event<'a>, arena: &'a Arena) -> Self {
         Draft {
             event,
+            arena,
             id: Identity::default(),
-            level: vec![],
-            keywords: vec![],
+            level: ArenaVec::new_in(arena),
+            keywords: ArenaVec::new_in(arena),
             message: Cow::Borrowed(""),
             rendered: Cow::Borrowed(""),
         }
@@ -72,8 +76,8 @@ impl<'e, 'a> Draft<'e, 'a> {
             Part::Provider => set(&mut self.id.provider, value),
             Part::Message => set(&mut self.message, value),
             Part::RenderedMessage => set(&mut self.rendered, value),
-            Part::Level => self.level.extend(text(value)),
-            Part::Keywords => self.keywords.extend(text(value)),
+            Part::Level => self.level.extend(text_of(self.arena, &value)),
+            Part::Keywords => self.keywords.extend(text_of(self.arena, &value)),
             Part::EventId => {
                 if let Some(number) = value.number()
                     && (0.0..=f64::from(u32::MAX)).contains(&number)
@@ -83,7 +87,10 @@ impl<'e, 'a> Draft<'e, 'a> {
                 }
             }
             Part::Named(name) => {
-                let has_text = value.text().is_some_and(|text| !text.is_empty());
+                let has_text = match &value {
+                    Value::Str(text) => !text.is_empty(),
+                    value => *value != Value::Null,
+                };
                 if has_text && !name.is_empty() {
                     self.event.push(name, value);
                 }
@@ -95,10 +102,10 @@ impl<'e, 'a> Draft<'e, 'a> {
     /// call data without a name, so they count as `Data` too. Data that speaks of another event
     /// (Security 1108 names the id of the event that could not be written) must not pass for the
     /// identity of this one.
-    fn data(&mut self, name: Cow<'a, str>, value: Value<'a>) {
+    fn data(&mut self, name: &'a str, value: Value<'a>) {
         self.id.has_data = true;
         if name.eq_ignore_ascii_case("EventID") || name.eq_ignore_ascii_case("Provider_Name") {
-            self.event.push(format!("data.{name}"), value);
+            self.event.push(concat(self.arena, &["data.", name]), value);
             return;
         }
         let number = name.strip_prefix("param").unwrap_or_default();
@@ -113,7 +120,8 @@ impl<'e, 'a> Draft<'e, 'a> {
         self.id.has_data = true;
         self.id.anonymous += 1;
         self.event.push("Data", value.clone());
-        self.event.push(format!("param{}", self.id.anonymous), value);
+        let name = concat(self.arena, &["param", &self.id.anonymous.to_string()]);
+        self.event.push(name, value);
     }
 
     /// Adds what is told by several parts together, and says what the event is.
@@ -141,12 +149,12 @@ impl<'e, 'a> Draft<'e, 'a> {
 
     /// Both spellings of each keyword: agents write the mask or its rendered name, rules either.
     fn push_keywords(&mut self) {
-        for keyword in std::mem::take(&mut self.keywords) {
+        for keyword in std::mem::replace(&mut self.keywords, ArenaVec::new_in(self.arena)) {
             let rendered = KEYWORDS.iter().find(|(name, _, _)| keyword.eq_ignore_ascii_case(name));
             if let Some((_, text, _)) = rendered {
                 self.event.push("Keywords", *text);
             }
-            if let Some(mask) = mask(&keyword) {
+            if let Some(mask) = mask(keyword) {
                 for (name, _, bit) in KEYWORDS {
                     if mask & bit != 0 {
                         self.event.push("Keywords", *name);
@@ -167,7 +175,7 @@ impl<'e, 'a> Draft<'e, 'a> {
         let is_audit = self.event.fields.iter().any(|(name, value)| {
             name == "Keywords" && value.text().is_some_and(|text| text.starts_with("Audit "))
         });
-        for level in std::mem::take(&mut self.level) {
+        for level in std::mem::replace(&mut self.level, ArenaVec::new_in(self.arena)) {
             let known = LEVELS
                 .iter()
                 .find(|(number, name)| level.parse() == Ok(*number) || level.eq_ignore_ascii_case(name));
@@ -191,13 +199,13 @@ impl<'e, 'a> Draft<'e, 'a> {
 /// Names the data of an agent that sends values alone (Collectors before v0.76): by their
 /// `positions` where these are known, else for Sysmon by its rendered message, which has all names, a
 /// line each, and is not localised.
-pub(super) fn name_data(identity: &Identity<'_>, positions: Option<&[String]>, event: &mut Event<'_>) {
+pub(super) fn name_data<'a>(identity: &Identity<'_>, positions: Option<&'a [String]>, event: &mut Event<'a>) {
     if let Some(names) = positions {
         event.fields.retain(|(name, _)| name != "Data");
         for (name, _) in &mut event.fields {
             let number = name.strip_prefix("param").and_then(|number| number.parse::<usize>().ok());
             if let Some(real) = number.and_then(|number| names.get(number.checked_sub(1)?)) {
-                *name = Cow::Owned(real.clone());
+                *name = Cow::Borrowed(real);
             }
         }
     } else if identity.provider == "Microsoft-Windows-Sysmon" {

@@ -2,6 +2,7 @@
 //!
 //! XML that is cut in the middle (syslog's size limit) gives what was complete, and a fault.
 
+use super::super::buffers::{Arena, keep};
 use super::super::event::Event as LogEvent;
 use super::{Draft, Identity, Part};
 use crate::value::Value;
@@ -16,29 +17,28 @@ const FIELDS_MAX: usize = 2000;
 
 /// Where an `<Event …>` begins in `text`, looking past a syslog header only.
 pub(in super::super) fn find(text: &str) -> Option<usize> {
-    let mut from = 0;
-    while let Some(found) = text[from..].find("<Event") {
-        let at = from + found;
-        if at > HEADER_BYTES_MAX {
-            return None;
-        }
-        if matches!(text.as_bytes().get(at + 6), Some(b' ' | b'>' | b'\t' | b'\r' | b'\n')) {
-            return Some(at);
-        }
-        from = at + 6;
-    }
-    None
+    let bytes = text.as_bytes();
+    let head = &bytes[..bytes.len().min(HEADER_BYTES_MAX + 1)];
+    let is_event = |at: &usize| {
+        let after = bytes[*at..].strip_prefix(b"<Event").and_then(|rest| rest.first());
+        matches!(after, Some(b' ' | b'>' | b'\t' | b'\r' | b'\n'))
+    };
+    memchr::memchr_iter(b'<', head).find(is_event)
 }
 
 /// Longest header in front of the XML, bytes.
 const HEADER_BYTES_MAX: usize = 512;
 
 /// Decodes the event that `text` begins with. `None` if it has no `<System>`.
-pub(in super::super) fn decode<'a>(text: &'a str, event: &mut LogEvent<'a>) -> Option<Identity<'a>> {
+pub(in super::super) fn decode<'a>(
+    text: &'a str,
+    event: &mut LogEvent<'a>,
+    arena: &'a Arena,
+) -> Option<Identity<'a>> {
     let mut fault = None;
     let fields_before = event.fields.len();
     let mut walk = Walk {
-        draft: Draft::new(event),
+        draft: Draft::new(event, arena),
         source: text,
         path: vec![],
         name: Name::None,
@@ -111,7 +111,7 @@ fn entity(character: Option<char>, name: &str) -> Cow<'static, str> {
 enum Name<'a> {
     None,
     System(Part),
-    Data(Cow<'a, str>),
+    Data(&'a str),
     Anonymous,
 }
 
@@ -140,14 +140,14 @@ impl<'a> Walk<'_, 'a> {
             }
             ("EventData", 2) => {
                 let given = match name {
-                    "Data" => self.attribute(start, "Name"),
-                    name => Some(Cow::Borrowed(name)),
+                    "Data" => self.attribute(start, "Name").map(|name| keep(self.draft.arena, name)),
+                    name => Some(name),
                 };
                 self.name = given.map_or(Name::Anonymous, Name::Data);
             }
             ("UserData", 3..) => {
                 if depth == 3 && is_value {
-                    self.name = Name::Data(Cow::Borrowed(name));
+                    self.name = Name::Data(name);
                 }
                 self.user_data_attributes(start);
             }
@@ -234,7 +234,7 @@ impl<'a> Walk<'_, 'a> {
             }
             let name = within(self.source, attribute.key.local_name().into_inner()).unwrap_or("");
             let value = unescape(self.source, &attribute.value);
-            self.draft.data(Cow::Borrowed(name), Value::Str(value));
+            self.draft.data(name, Value::Str(value));
         }
     }
 

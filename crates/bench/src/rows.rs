@@ -1,0 +1,106 @@
+//! Rows as ClickHouse delivers them: bytes of RowBinary in, decisions out. The bytes are made here in
+//! the form of the product's SELECT list; the network and ClickHouse's own work are not in the figures.
+
+use crate::inputs::Set;
+use crate::report::{Report, rate};
+use anyhow::{Result, anyhow};
+use otel_log_ai::clickhouse::Rows;
+use otel_log_ai_core::detect::{Detector, Scratch};
+use otel_log_ai_core::otel::Buffers;
+use otel_log_ai_testkit::signoz::LogRow;
+use std::hint::black_box;
+
+/// Rows of one batch, as the service takes them by default.
+const BATCH_ROWS: usize = 10_000;
+
+/// Measures the way of the bytes with and without the rules.
+pub fn measure(detector: &Detector, sets: &[Set], report: &mut Report) -> Result<()> {
+    for set in sets {
+        let batches: Vec<Vec<u8>> = set.rows.chunks(BATCH_ROWS).map(bytes).collect();
+        let read = |batch: &Vec<u8>| Rows::decode(batch.clone()).map_err(|fault| anyhow!("{fault}"));
+        // What is measured cannot fail: each batch is read once before.
+        for batch in &batches {
+            read(batch)?;
+        }
+        let rows = || batches.iter().filter_map(|batch| read(batch).ok());
+        let mut buffers = Buffers::default();
+        let decoded = rate(set.rows.len(), || {
+            for rows in rows() {
+                for index in 0..rows.len() {
+                    detector.taxonomy().recognise_in(&mut buffers, &rows.record(index), &mut |event| {
+                        black_box(event);
+                    });
+                }
+            }
+        });
+        report.add("bytes in, events out", set.name, decoded, "/s");
+        let (mut scratch, mut found) = (Scratch::default(), vec![]);
+        let decided = rate(set.rows.len(), || {
+            for rows in rows() {
+                for index in 0..rows.len() {
+                    detector.detect(&rows.record(index), &mut scratch, &mut found);
+                    found.clear();
+                }
+            }
+        });
+        report.aim("bytes in, decisions out", set.name, decided, "/s", 250_000.0);
+        report.aim("decisions over events", set.name, decided / decoded, "x", 0.6);
+    }
+    Ok(())
+}
+
+/// An answer to the SELECT list of the product (`clickhouse::Layout::select_list`).
+fn bytes(rows: &[LogRow]) -> Vec<u8> {
+    let mut out = vec![];
+    for (offset, row) in rows.iter().enumerate() {
+        out.extend(0u32.to_le_bytes()); // shard
+        text(&mut out, b"20260805_1_1_0");
+        out.extend((offset as u64).to_le_bytes());
+        out.extend(77u64.to_le_bytes()); // what tells rows apart
+        text(&mut out, row.id.as_bytes());
+        out.extend(row.timestamp_ns.to_le_bytes());
+        out.extend(row.observed_ns.to_le_bytes());
+        text(&mut out, row.trace_id.as_bytes());
+        text(&mut out, row.severity_text.as_bytes());
+        out.push(row.severity_number);
+        out.extend((row.body.len() as u64).to_le_bytes());
+        text(&mut out, &row.body);
+        texts(&mut out, &row.attributes_string);
+        length(&mut out, row.attributes_number.len());
+        for (name, value) in &row.attributes_number {
+            text(&mut out, name.as_bytes());
+            out.extend(value.to_le_bytes());
+        }
+        length(&mut out, row.attributes_bool.len());
+        for (name, value) in &row.attributes_bool {
+            text(&mut out, name.as_bytes());
+            out.push(u8::from(*value));
+        }
+        texts(&mut out, &row.resources);
+        text(&mut out, row.scope_name.as_bytes());
+        text(&mut out, row.resource_fingerprint().as_bytes());
+    }
+    out
+}
+
+fn texts(out: &mut Vec<u8>, entries: &[(String, String)]) {
+    length(out, entries.len());
+    for (name, value) in entries {
+        text(out, name.as_bytes());
+        text(out, value.as_bytes());
+    }
+}
+
+fn text(out: &mut Vec<u8>, bytes: &[u8]) {
+    length(out, bytes.len());
+    out.extend(bytes);
+}
+
+/// Unsigned LEB128.
+fn length(out: &mut Vec<u8>, mut value: usize) {
+    while value >= 0x80 {
+        out.push(value as u8 & 0x7f | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
