@@ -260,6 +260,11 @@ const COUNTS: &[Named] = &[
     ("batches", "Batches evaluated", |c| &c.batches),
     ("row_faults", "Rows whose body or attributes were not what they seemed", |c| &c.faults),
     ("rows_unrecognised", "Rows that no log source of a rule wanted", |c| &c.unrecognised),
+    ("events_verified", "Events evaluated a second time, by the definition of right", |c| &c.verified),
+    ("verify_skipped", "Events chosen for that and left out, for want of time or for length", |c| {
+        &c.verify_skipped
+    }),
+    ("engine_differences", "Answers of the engine that the definition corrected", |c| &c.engine_differences),
     ("rows_own", "Rows of the service's own logs, which are not evaluated", |c| &c.rows_own),
     ("bodies_cut", "Bodies cut because they were too long", |c| &c.bodies_cut),
     ("rows_passed_over", "Rows that could not be read or evaluated", |c| &c.rows_passed_over),

@@ -44,6 +44,11 @@ impl Needs {
         Needs { bytes_min: hir.properties().minimum_len().unwrap_or(0), all }
     }
 
+    /// One of each is in every match, the rarest first.
+    pub fn all(&self) -> &[Vec<String>] {
+        &self.all
+    }
+
     /// The best of them to be filed in an index, if any is good enough.
     pub fn indexed(&self) -> Option<&[String]> {
         let long_enough = |text: &String| {

@@ -158,8 +158,13 @@ fn of_item(item: &Item) -> Estimate<'_> {
         Test::Text(pattern) => of_pattern(pattern, bytes),
         Test::Regex(expression) => {
             let needs = Needs::of(&expression.pattern, &expression.flags);
-            let share = |literals: &[String]| literals.iter().map(|l| share_of_literal(l, bytes)).sum();
-            (needs.indexed().map_or(FILLED, share).min(FILLED), bytes * ns_per_byte(expression))
+            let share = |literals: &[String]| -> f64 {
+                literals.iter().map(|literal| share_of_literal(literal, bytes)).sum::<f64>().min(FILLED)
+            };
+            // What else it needs is looked for first; only then is it run.
+            let rarest = needs.all().iter().map(|any| share(any)).fold(FILLED, f64::min);
+            let woken = needs.indexed().map_or(FILLED, share);
+            (woken, bytes * (LOOK_NS_PER_BYTE + rarest / woken.max(rarest) * ns_per_byte(expression)))
         }
         Test::Cidr(_) | Test::Number(..) | Test::TimePart(..) | Test::FieldRef { .. } => (FILLED, COMPARE_NS),
         Test::Exists(true) => (FILLED, FOUND_NS),
@@ -168,6 +173,8 @@ fn of_item(item: &Item) -> Estimate<'_> {
     Estimate { share, ask_ns, worst: Some(Worst { item, ns: share * ask_ns }) }
 }
 
+/// To look for one literal in a value, nanoseconds for each byte.
+const LOOK_NS_PER_BYTE: f64 = 0.1;
 /// Share of events that have a given field of their log source.
 const FILLED: f64 = 0.95;
 

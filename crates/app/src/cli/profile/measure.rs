@@ -124,6 +124,7 @@ impl Lap {
 impl Watch for Lap {
     fn begins(&mut self, class: usize) {
         self.class = Some(class);
+        self.scan_ns = 0;
         self.asked.clear();
         self.last = Instant::now();
     }
