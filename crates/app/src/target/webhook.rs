@@ -3,7 +3,7 @@
 //! The body is a JSON array of alerts. `Idempotency-Key` is the SHA-256 of the body, so a second
 //! delivery of the same bytes can be told; so can the `id` of each alert. Where a secret is set,
 //! `Otel-Log-Ai-Signature: t=<seconds>,v1=<hex>` holds the time of sending and
-//! HMAC-SHA256(secret, "<seconds>.<body>"), the scheme of Stripe's webhooks: the time is under the
+//! HMAC-SHA256(secret, `"<seconds>.<body>"`), the scheme of Stripe's webhooks: the time is under the
 //! signature, so that a request that was overheard cannot be played again later.
 
 use super::{Reply, http};

@@ -164,8 +164,8 @@ impl<'e> Profiler<'e> {
         self.costs.rows += 1;
         let mut audit = Vec::new();
         self.taxonomy.recognise(record, &mut |event| {
-            self.event(&event);
-            audit.extend(AuditRecord::all(&event, record, &[]));
+            self.event(event);
+            audit.extend(AuditRecord::all(event, record, &[]));
         });
         for record in audit {
             self.assembler.add(record, 0);
