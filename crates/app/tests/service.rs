@@ -439,3 +439,43 @@ fn alerts_are_listed_retried_and_dropped_beside_the_service() {
     site.wait("what is left", |site| site.alerts().len() == 2);
     assert_eq!(service.stop(), Some(0));
 }
+
+#[test]
+fn a_dead_letter_is_retried_and_arrives() {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+    let site = Site::new("svc_retry");
+    let (broken, taken) = (Arc::new(AtomicBool::new(true)), Arc::new(AtomicUsize::new(0)));
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let listener = runtime.block_on(tokio::net::TcpListener::bind("127.0.0.1:0")).unwrap();
+    let url = format!("http://{}/hook", listener.local_addr().unwrap());
+    let state = (Arc::clone(&broken), Arc::clone(&taken));
+    let answer = move |axum::Json(alerts): axum::Json<Vec<Value>>| {
+        let (broken, taken) = state.clone();
+        async move {
+            if broken.load(Ordering::Relaxed) {
+                return (axum::http::StatusCode::BAD_REQUEST, "no field \u{1b}[31m`x`");
+            }
+            taken.fetch_add(alerts.len(), Ordering::Relaxed);
+            (axum::http::StatusCode::OK, "")
+        }
+    };
+    let app = axum::Router::new().route("/hook", axum::routing::post(answer));
+    runtime.spawn(async move { axum::serve(listener, app).await.unwrap() });
+    let targets = format!("targets: [{{name: hook, type: webhook, url: '{url}'}}]\n");
+    site.configure(&ClickHouse::shared().url(), &targets);
+    site.insert("one", 0..3);
+    let service = site.start();
+    site.wait("the alerts in Keep", |site| site.alerts().len() == 3);
+    let list = |site: &Site| stdout(&site.command(&["alerts", "list"]).output().unwrap());
+    site.wait("the dead letters", |site| list(site).contains("hook: 0 wait, 3 given up"));
+    let text = list(&site);
+    assert!(text.contains("cannot make sense of it") && text.contains("keep: 0 wait, 0 given up"), "{text}");
+    assert!(!text.contains('\u{1b}'), "{text:?}");
+    broken.store(false, Ordering::Relaxed);
+    let output = site.command(&["alerts", "retry", "--all", "--target", "hook"]).output().unwrap();
+    assert_eq!(stdout(&output), "3 put back into the queue\n", "{}", stderr(&output));
+    site.wait("the alerts at the webhook", |_| taken.load(Ordering::Relaxed) == 3);
+    site.wait("an empty list", |site| list(site).contains("hook: 0 wait, 0 given up"));
+    assert_eq!(service.stop(), Some(0));
+}

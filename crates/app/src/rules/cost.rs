@@ -37,7 +37,7 @@ fn line(path: &str, id: &str, text: &str) -> usize {
     // YAML in single quotes doubles a quote and nothing else.
     let quoted = text.replace('\'', "''");
     let stands = |line: &&str| !text.is_empty() && (line.contains(text) || line.contains(&quoted));
-    match lines[own].iter().position(|line| stands(line)) {
+    match lines[own].iter().position(stands) {
         Some(at) => start + at + 1,
         None if lines.get(id).is_some_and(|line| line.contains("id:")) => id + 1,
         None => 0,

@@ -13,13 +13,25 @@ use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 
 /// What Prometheus expects of the text.
 const OPENMETRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// Most connections at a time; who comes then waits.
+const CONNECTIONS_MAX: usize = 32;
+/// Longest wait for a request's headers, also for the next one on a connection.
+const HEADER_WAIT: Duration = Duration::from_secs(10);
+/// Longest life of a connection.
+const CONNECTION_MAX: Duration = Duration::from_secs(300);
 
 /// What the answers are made from.
 #[derive(Debug)]
@@ -51,12 +63,34 @@ pub async fn serve(
         .route("/healthz", get(health))
         .route("/readyz", get(ready))
         .with_state(port);
-    tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
-            tracing::error!(%error, "the HTTP port is closed");
-        }
-    });
+    tokio::spawn(accept(listener, router));
     Ok(address)
+}
+
+/// Serves each connection on its own, no more than a bounded number, and none that is silent.
+async fn accept(listener: TcpListener, router: Router) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut builder = http1::Builder::new();
+    builder.timer(TokioTimer::new()).header_read_timeout(HEADER_WAIT);
+    loop {
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let connection = match listener.accept().await {
+            Ok((connection, _)) => connection,
+            Err(error) => {
+                // Such as too many open files: it passes.
+                tracing::debug!(%error, "a connection to the HTTP port failed");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let service = TowerToHyperService::new(router.clone());
+        let serving = builder.serve_connection(TokioIo::new(connection), service);
+        tokio::spawn(async move {
+            // What a client does wrong is its own matter.
+            let _ = tokio::time::timeout(CONNECTION_MAX, serving).await;
+            drop(place);
+        });
+    }
 }
 
 async fn metrics(State(port): State<Arc<Port>>, headers: HeaderMap) -> Response {
@@ -163,6 +197,22 @@ mod tests {
         vitals.source(Some("ClickHouse at http://ch:8123 cannot be reached".into()));
         let (status, body) = get_with(&format!("{url}/readyz"), None).await;
         assert!(status == 503 && body.contains("cannot be reached"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn silent_clients_do_not_keep_others_out() {
+        let (url, vitals, _directory) = start("").await;
+        vitals.turned();
+        let address = url.trim_start_matches("http://");
+        let mut silent = Vec::new();
+        for _ in 0..CONNECTIONS_MAX + 8 {
+            silent.push(tokio::net::TcpStream::connect(address).await.unwrap());
+        }
+        // All places are taken until those who say nothing are sent away.
+        let health = format!("{url}/healthz");
+        let answer = get_with(&health, None);
+        let answer = tokio::time::timeout(HEADER_WAIT * 3, answer).await.unwrap();
+        assert_eq!(answer.0, 200);
     }
 
     #[tokio::test]
