@@ -61,6 +61,10 @@ pub struct Counters {
     pub alerts_evicted: AtomicU64,
     /// Detections counted in an alert for many entities.
     pub detections_folded: AtomicU64,
+    /// Detections refused, because the record had come before.
+    pub detections_repeated: AtomicU64,
+    /// Detections forgotten early: their repetitions would be counted.
+    pub detections_forgotten: AtomicU64,
     /// Queries made.
     pub queries: AtomicU64,
     /// Rows that ClickHouse read for our queries, as it reports.
@@ -98,6 +102,8 @@ impl Counters {
             rows_own: AtomicU64::new(0),
             alerts_evicted: AtomicU64::new(0),
             detections_folded: AtomicU64::new(0),
+            detections_repeated: AtomicU64::new(0),
+            detections_forgotten: AtomicU64::new(0),
             queries: AtomicU64::new(0),
             query_rows: AtomicU64::new(0),
             query_bytes: AtomicU64::new(0),
@@ -120,6 +126,7 @@ pub struct Stats {
     pub rows: u64,
     pub batches: u64,
     pub detections: u64,
+    pub detections_repeated: u64,
     pub alerts_queued: u64,
     pub alerts_delivered: u64,
     pub alerts_dead: u64,
@@ -150,6 +157,7 @@ impl Stats {
             rows: get(&c.rows),
             batches: get(&c.batches),
             detections: get(&c.detections),
+            detections_repeated: get(&c.detections_repeated),
             alerts_queued: get(&c.alerts_queued),
             alerts_delivered: 0,
             alerts_dead: 0,
@@ -221,6 +229,8 @@ pub enum Event<'a> {
     QueueOverflowed { target: &'a str, alerts: u64 },
     /// So many detections were counted in an alert for many entities.
     DetectionsFolded { detections: u64 },
+    /// So many detections were forgotten before their time, because there were too many.
+    DetectionsForgotten { detections: u64 },
     /// So many audit events were finished before all of their records had come, because too many
     /// were waiting.
     AuditEventsEarly { events: u64 },
@@ -311,6 +321,7 @@ impl Event<'_> {
         static CUT: AtomicBool = AtomicBool::new(false);
         static FOLDED: AtomicBool = AtomicBool::new(false);
         static EVICTED: AtomicBool = AtomicBool::new(false);
+        static FORGOTTEN: AtomicBool = AtomicBool::new(false);
         static AUDIT_EARLY: AtomicBool = AtomicBool::new(false);
         let c = &COUNTERS;
         match self {
@@ -388,6 +399,15 @@ impl Event<'_> {
                     tracing::warn!(
                         "too many alerts are open (`alerts.limits`): further hosts share one alert of their rule \
                          (told once, counted always)"
+                    );
+                }
+            }
+            Event::DetectionsForgotten { detections } => {
+                add(&c.detections_forgotten, *detections);
+                if once(&FORGOTTEN) {
+                    tracing::warn!(
+                        "too many detections to remember: if a Collector sends the records of the oldest again, \
+                         they are counted again (told once, counted always)"
                     );
                 }
             }

@@ -111,7 +111,7 @@ fn run(alerts: &[Alert]) -> Told {
             ..Origin::default()
         };
         let detection =
-            Detection { rule: Arc::clone(rule), origin, fields: vec![], excerpt: alert.name.clone() };
+            Detection { rule: Arc::clone(rule), origin, excerpt: alert.name.clone(), ..Detection::default() };
         grouping.observe(&detection, now_ms);
         let key = (alert.name.clone(), alert.host.clone());
         told.untold.entry(key).or_default().insert(alert.label.clone());

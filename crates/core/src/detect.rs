@@ -1,11 +1,12 @@
 //! The whole way of one record: recognise, match, explain. What `scan` and `run` call.
 
-use crate::alert::{Detection, Origin};
+use crate::alert::{Content, Detection, Identity, Origin};
 use crate::engine::{self, Engine, Hit, Options};
 use crate::otel::{AuditEvent, AuditRecord, Buffers, Event, LogRecord, Taxonomy};
 use crate::review::{Review, review};
 use crate::rule::Rule;
 use crate::spec::{self, Seen};
+use std::cell::OnceCell;
 use std::sync::Arc;
 
 /// Rules and mapping compiled together. Immutable and shared between threads.
@@ -24,6 +25,27 @@ pub struct Outcome {
     pub fault: Option<String>,
     /// Audit records in it, to be put together by an [`crate::otel::Assembler`].
     pub audit: Vec<AuditRecord>,
+}
+
+/// Where an event comes from.
+struct Source<'a> {
+    record: &'a LogRecord<'a>,
+    /// The audit event that `record` is a row of, if the event was put together.
+    audit: Option<&'a AuditEvent>,
+    /// Number of the event in the record.
+    number: u64,
+    /// Hash of the content, once it is wanted.
+    content: &'a OnceCell<Content>,
+}
+
+impl Source<'_> {
+    fn identity(&self, rule: &Rule) -> Identity {
+        let content = self.content.get_or_init(|| match self.audit {
+            Some(audit) => Content::of_audit(audit),
+            None => Content::of(self.record),
+        });
+        Identity::new(&rule.info.id, content, self.number)
+    }
 }
 
 /// One thread's working memory, kept from record to record.
@@ -79,9 +101,10 @@ impl Detector {
     ) -> Outcome {
         let mut outcome = Outcome::default();
         let Scratch { buffers, engine } = scratch;
-        let mut number = 0;
+        let (mut number, content) = (0, OnceCell::new());
         self.taxonomy.recognise_in(buffers, record, &mut |event| {
-            self.run((record, number), event, engine, out, review);
+            let source = Source { record, audit: None, number, content: &content };
+            self.run(&source, event, engine, out, review);
             number += 1;
             outcome.audit.extend(AuditRecord::all(event, record, &ORIGIN_RESOURCES));
             outcome.recognised |= event.class.is_some();
@@ -104,37 +127,39 @@ impl Detector {
         review: &mut impl Review,
     ) {
         if let Some(event) = self.taxonomy.audit_event(audit) {
-            self.run((&audit.row.record(), 0), &event, &mut scratch.engine, out, review);
+            let (record, content) = (audit.row.record(), OnceCell::new());
+            let source = Source { record: &record, audit: Some(audit), number: 0, content: &content };
+            self.run(&source, &event, &mut scratch.engine, out, review);
         }
     }
 
     /// Evaluates one event of a record.
     fn run(
         &self,
-        (record, number): (&LogRecord<'_>, u64),
+        source: &Source<'_>,
         event: &Event<'_>,
         scratch: &mut engine::Scratch,
         out: &mut Vec<Detection>,
         review: &mut impl Review,
     ) {
         let hits = self.engine.run(event, scratch).to_vec();
-        if event.class.is_some() && review.wants(record, event, number) {
-            return self.run_reviewed(record, event, &hits, scratch, out, review);
+        if event.class.is_some() && review.wants(source.record, event, source.number) {
+            return self.run_reviewed(source, event, &hits, scratch, out, review);
         }
         if hits.is_empty() {
             return;
         }
-        let origin = origin(record, event);
+        let origin = origin(source.record, event);
         for hit in hits {
             let fields = self.engine.evidence(event, scratch, hit);
-            out.push(detection(&self.engine.rules()[hit.rule], fields, &origin, event));
+            out.push(detection(&self.engine.rules()[hit.rule], fields, &origin, source, event));
         }
     }
 
     /// Holds `hits` against the definition and appends the detections as that has them.
     fn run_reviewed(
         &self,
-        record: &LogRecord<'_>,
+        source: &Source<'_>,
         event: &Event<'_>,
         hits: &[Hit],
         scratch: &engine::Scratch,
@@ -147,14 +172,14 @@ impl Detector {
         };
         let (matched, differences) = self::review(rules, class, event, hits);
         review.done(&differences);
-        let origin = origin(record, event);
+        let origin = origin(source.record, event);
         for matched in matched {
             let rule = &rules[matched.rule];
             let fields = match matched.hit {
                 Some(hit) => self.engine.evidence(event, scratch, hit),
                 None => spec::evidence(rule, &Seen::new(event, matched.view)),
             };
-            out.push(detection(rule, fields, &origin, event));
+            out.push(detection(rule, fields, &origin, source, event));
         }
     }
 }
@@ -163,6 +188,7 @@ fn detection(
     rule: &Rule,
     mut fields: Vec<(String, String)>,
     origin: &Origin,
+    source: &Source<'_>,
     event: &Event<'_>,
 ) -> Detection {
     fields.truncate(Detection::FIELDS_MAX);
@@ -170,7 +196,8 @@ fn detection(
         cut(value, Detection::VALUE_BYTES_MAX);
     }
     let excerpt = event.source[..floor(&event.source, Detection::EXCERPT_BYTES_MAX)].to_owned();
-    Detection { rule: Arc::clone(&rule.info), origin: origin.clone(), fields, excerpt }
+    let (rule, identity) = (Arc::clone(&rule.info), source.identity(rule));
+    Detection { rule, origin: origin.clone(), fields, excerpt, identity, insert: None }
 }
 
 /// Native field names that say who acted, the likelier first.
@@ -333,10 +360,27 @@ mod tests {
         // The engine is made to miss A and to find B.
         wrong[0].rule = 1;
         let (mut found, mut review) = (vec![], Always::default());
-        detector.run_reviewed(&record, &event, &wrong, &scratch, &mut found, &mut review);
+        let content = OnceCell::new();
+        let source = Source { record: &record, audit: None, number: 0, content: &content };
+        detector.run_reviewed(&source, &event, &wrong, &scratch, &mut found, &mut review);
         assert_eq!(titles(&found), ["A", "C"]);
         assert_eq!(found[0].fields, [("TargetUserName".to_owned(), "bob".to_owned())]);
         let class = detector.engine().classes()[usize::from(event.class.unwrap().0)].name.clone();
         assert_eq!(review.differences, [("A".into(), class.clone(), true), ("B".into(), class, false)]);
+    }
+
+    #[test]
+    fn a_record_under_a_fresh_id_is_detected_as_the_same_and_equal_events_in_one_record_are_not() {
+        let detector = detector();
+        let found = |id: &'static str, body: String| {
+            let record = LogRecord { id: id.into(), body: body.into(), ..LogRecord::default() };
+            let mut found = vec![];
+            detector.detect(&record, &mut Scratch::default(), &mut found);
+            found.into_iter().map(|detection| detection.identity).collect::<Vec<_>>()
+        };
+        assert_eq!(found("1", BODY.into()), found("2", BODY.into()));
+        let twice = found("1", format!("[{BODY},{BODY}]"));
+        assert_eq!(twice.len(), 4);
+        assert!((0..4).all(|at| !twice[..at].contains(&twice[at])), "{twice:?}");
     }
 }

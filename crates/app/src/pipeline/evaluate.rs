@@ -124,6 +124,10 @@ fn evaluate_range(
                 found.faults += u64::from(outcome.fault.is_some());
                 found.unrecognised += u64::from(!outcome.recognised);
                 found.audit.extend(outcome.audit);
+                if found.detections.len() > before {
+                    let insert = batch.insert(index);
+                    found.detections[before..].iter_mut().for_each(|detection| detection.insert = insert);
+                }
             }
             Err(_) => {
                 found.detections.truncate(before);

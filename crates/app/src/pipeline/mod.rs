@@ -29,7 +29,7 @@ use crate::telemetry::vitals::VITALS;
 use anyhow::Context;
 use arc_swap::ArcSwap;
 use clock::{not_ahead, now_ms};
-use otel_log_ai_core::alert::{Detection, Grouping, Notification};
+use otel_log_ai_core::alert::{Detection, Grouping, Notification, Recent, RecentSettings};
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::otel::{Assembler, AssemblerSettings};
 use outlets::{Outboxes, Outlet};
@@ -86,6 +86,8 @@ pub async fn run(config: Config) -> Result<(), Failure> {
         detector: Arc::clone(&detector),
         reviews: Arc::new(Reviews::new(config.rules.verify_one_in)),
         grouping: Grouping::restore(config.grouping_settings(), open),
+        recent: Recent::restore(RecentSettings::default(), saved.recent, now_ms()),
+        forgotten: 0,
         workers: evaluate::Workers::default(),
         assembler: Assembler::restore(AssemblerSettings::default(), saved.audit, now_ms()),
         audit_early: 0,
@@ -155,6 +157,10 @@ struct Pipeline {
     detector: Arc<ArcSwap<Detector>>,
     reviews: Arc<Reviews>,
     grouping: Grouping,
+    /// What was detected of late, so that a record that comes again is not counted again.
+    recent: Recent,
+    /// Detections forgotten early, as told last.
+    forgotten: u64,
     workers: evaluate::Workers,
     assembler: Assembler,
     /// Audit events finished early, as told last.
@@ -238,9 +244,8 @@ impl Pipeline {
         self.workers = workers;
         self.assembler = assembler;
         METRICS.evaluated(began.elapsed());
-        let detections = found.detections.len() as u64;
+        let detections = self.observe(&found.detections, now_ms);
         span.end("evaluate", &[("rows", batch.len() as u64), ("detections", detections)]);
-        self.observe(&found.detections, now_ms);
         let rows = batch.len() as u64;
         add(&COUNTERS.rows, rows);
         add(&COUNTERS.batches, 1);
@@ -256,15 +261,20 @@ impl Pipeline {
         })
     }
 
-    /// Takes detections into the open alerts.
-    fn observe(&mut self, detections: &[Detection], now_ms: i64) {
+    /// Takes detections into the open alerts, but for those on records that came before; tells how
+    /// many it took.
+    fn observe(&mut self, detections: &[Detection], now_ms: i64) -> u64 {
         let mut by_rule: BTreeMap<&str, u64> = BTreeMap::new();
-        for detection in detections {
+        let admitted = self.recent.admit(detections, now_ms);
+        for (detection, _) in detections.iter().zip(admitted).filter(|(_, admitted)| *admitted) {
             self.grouping.observe(detection, now_ms);
             *by_rule.entry(&detection.rule.id).or_default() += 1;
         }
         by_rule.iter().for_each(|(rule_id, count)| METRICS.detections(rule_id, *count));
-        add(&COUNTERS.detections, detections.len() as u64);
+        let taken = by_rule.values().sum();
+        add(&COUNTERS.detections, taken);
+        add(&COUNTERS.detections_repeated, detections.len() as u64 - taken);
+        taken
     }
 
     /// Takes the audit events that waited long enough for records that did not come.
@@ -274,8 +284,7 @@ impl Pipeline {
         let (detector, reviews) = (self.detector.load(), &self.reviews);
         let found = tokio::task::block_in_place(|| evaluate::evaluate_audit(&detector, reviews, &events));
         drop(detector);
-        self.observe(&found, now_ms);
-        Done { detections: found.len() as u64, ..Done::default() }
+        Done { detections: self.observe(&found, now_ms), ..Done::default() }
     }
 
     /// Commits what was done together with what became due. `false`: a signal came while the state
@@ -291,6 +300,11 @@ impl Pipeline {
         if folded > self.folded {
             Event::DetectionsFolded { detections: folded - self.folded }.emit();
             self.folded = folded;
+        }
+        let forgotten = self.recent.forgotten_early();
+        if forgotten > self.forgotten {
+            Event::DetectionsForgotten { detections: forgotten - self.forgotten }.emit();
+            self.forgotten = forgotten;
         }
         let early = self.assembler.counts().early;
         if early > self.audit_early {
@@ -308,7 +322,8 @@ impl Pipeline {
     ) -> anyhow::Result<bool> {
         let open_changes = self.grouping.take_changes();
         let audit_changes = self.assembler.take_changes();
-        let is_unchanged = open_changes.is_empty() && audit_changes.is_empty();
+        let recent_changes = self.recent.take_changes();
+        let is_unchanged = open_changes.is_empty() && audit_changes.is_empty() && recent_changes.is_empty();
         if done.position.is_none() && due.is_empty() && is_unchanged {
             return Ok(true);
         }
@@ -317,6 +332,7 @@ impl Pipeline {
             position: done.position.as_deref(),
             open_changes,
             audit_changes,
+            recent_changes,
             outbox: self.outbox_items(&due),
             totals: vec![("rows", done.rows), ("detections", done.detections), ("alerts_queued", queued)],
         };

@@ -12,6 +12,7 @@
 mod error;
 mod letters;
 mod queue;
+mod recent;
 mod schema;
 mod sent;
 #[cfg(test)]
@@ -22,7 +23,7 @@ pub use letters::{DeadLetter, Retried};
 pub use queue::{Delivery, Depth, Queued};
 pub use sent::Sent;
 
-use otel_log_ai_core::alert::{Changes, Fingerprint, OpenAlert};
+use otel_log_ai_core::alert::{Changes, Fingerprint, OpenAlert, RecentChanges, Remembered};
 use otel_log_ai_core::otel::{AuditChanges, AuditRecord};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::collections::{BTreeMap, BTreeSet};
@@ -76,6 +77,8 @@ pub struct Saved {
     pub open: Vec<OpenAlert>,
     /// Records of audit events that were not whole yet, by event.
     pub audit: Vec<Vec<AuditRecord>>,
+    /// Detections of late, so that none is counted again.
+    pub recent: Vec<Remembered>,
     /// Counters over all runs.
     pub totals: BTreeMap<String, u64>,
 }
@@ -90,6 +93,8 @@ pub struct Commit<'a> {
     /// From [`otel_log_ai_core::otel::Assembler::take_changes`]: these rows are behind the position,
     /// so their records would be lost.
     pub audit_changes: AuditChanges,
+    /// From [`otel_log_ai_core::alert::Recent::take_changes`].
+    pub recent_changes: RecentChanges,
     /// Alerts to deliver, in order.
     pub outbox: Vec<OutboxItem>,
     /// Added to the counters that survive, by name.
@@ -196,6 +201,7 @@ impl Store {
         for records in events {
             saved.audit.push(self.parse(&records, "an audit event")?);
         }
+        saved.recent = self.explain(recent::load)?;
         Ok(saved)
     }
 
@@ -220,6 +226,7 @@ impl Store {
             }
             change_open(transaction, &commit.open_changes)?;
             change_audit(transaction, &commit.audit_changes)?;
+            recent::change(transaction, &commit.recent_changes)?;
             for item in &commit.outbox {
                 queue::enqueue(transaction, item)?;
             }

@@ -96,6 +96,13 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ) WITHOUT ROWID;
     CREATE INDEX taken_by_time ON taken (queued_at_ms);
 ",
+    "
+    CREATE TABLE recent (
+        seq        INTEGER PRIMARY KEY,
+        at_ms      INTEGER NOT NULL,
+        identities BLOB    NOT NULL          -- of detections, 16 bytes each
+    );
+",
 ];
 
 /// Checks that the file is empty or ours, not of a newer version, and whole.

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::keep::PayloadSettings;
-use otel_log_ai_core::alert::{Detection, GroupField, Grouping, GroupingSettings, Notification, Origin};
+use otel_log_ai_core::alert::{
+    Detection, GroupField, Grouping, GroupingSettings, Identity, Notification, Origin,
+};
 use otel_log_ai_core::rule::{Level, RuleInfo};
 
 fn settings(directory: &Path) -> StoreSettings {
@@ -30,7 +32,7 @@ fn detection(host: &str, n: u64) -> Detection {
         RuleInfo { id: "rule".into(), title: "Rule".into(), level: Level::High, ..RuleInfo::default() };
     let origin =
         Origin { record_id: format!("row-{n}"), timestamp_ns: n, host: host.into(), ..Origin::default() };
-    Detection { rule: Arc::new(rule), origin, fields: vec![], excerpt: "text".into() }
+    Detection { rule: Arc::new(rule), origin, excerpt: "text".into(), ..Detection::default() }
 }
 
 fn item(notification: &Notification, target: &str, keep: &PayloadSettings) -> OutboxItem {
@@ -71,6 +73,29 @@ fn a_commit_is_there_after_a_restart() {
     assert_eq!(store.outbox_len().unwrap(), 2);
     let ready = store.outbox_ready("keep", 0, 10).unwrap();
     assert_eq!(ready[0].payload, commit.outbox[0].payload);
+}
+
+#[test]
+fn detections_of_late_are_stored_with_what_they_came_to() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut store = Store::open(settings(directory.path())).unwrap();
+    let identity = |n: u8| Identity::from_bytes([n; Identity::BYTES]);
+    let added = |seq: i64, identities: Vec<Identity>| RecentChanges {
+        added: Some(Remembered { seq, at_ms: seq * 10, identities }),
+        ..RecentChanges::default()
+    };
+    for (seq, identities) in [(1, vec![identity(1)]), (2, vec![identity(2), identity(2)]), (3, vec![])] {
+        let recent_changes = added(seq, identities);
+        store.commit(&Commit { recent_changes, ..Commit::default() }).unwrap();
+    }
+    let forgetting = RecentChanges { later_ms: 5, forgotten: Some(1), ..added(4, vec![identity(4)]) };
+    store.commit(&Commit { recent_changes: forgetting, ..Commit::default() }).unwrap();
+    drop(store);
+
+    let saved = Store::open(settings(directory.path())).unwrap().load().unwrap();
+    let expected = [(2, 25, vec![identity(2), identity(2)]), (3, 35, vec![]), (4, 40, vec![identity(4)])];
+    let expected = expected.map(|(seq, at_ms, identities)| Remembered { seq, at_ms, identities });
+    assert_eq!(saved.recent, expected);
 }
 
 #[test]

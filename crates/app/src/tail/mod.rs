@@ -7,6 +7,7 @@
 //! than the overlap are missed.
 
 mod by_time;
+mod insert;
 mod ledger;
 mod parts;
 mod position;
@@ -52,6 +53,13 @@ impl Batch {
     /// The record of a row.
     pub fn record(&self, index: usize) -> LogRecord<'_> {
         self.rows.record(index)
+    }
+
+    /// A number for the insert that a row came with; `None` where that cannot be told.
+    pub fn insert(&self, index: usize) -> Option<u64> {
+        let row = &self.rows.rows()[index];
+        let is_observed = self.rows.record(index).observed_ns > 0;
+        insert::insert_of(row.shard, self.rows.part(row), is_observed)
     }
 
     fn new(rows: Rows, position: String) -> Batch {

@@ -276,6 +276,12 @@ const COUNTS: &[Named] = &[
     ("alerts_queued", "Notifications put into the queues", |c| &c.alerts_queued),
     ("alerts_evicted", "Alerts closed early to make room", |c| &c.alerts_evicted),
     ("detections_folded", "Detections counted in an alert for many entities", |c| &c.detections_folded),
+    ("detections_repeated", "Detections on records that had come before, not counted again", |c| {
+        &c.detections_repeated
+    }),
+    ("detections_forgotten", "Detections forgotten early, so that a repetition would count", |c| {
+        &c.detections_forgotten
+    }),
     ("clickhouse_queries", "Queries made", |c| &c.queries),
     ("clickhouse_read_rows", "Rows that ClickHouse read for us, as it reports", |c| &c.query_rows),
     ("clickhouse_read_bytes", "Bytes that ClickHouse read for us, as it reports", |c| &c.query_bytes),

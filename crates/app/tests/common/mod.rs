@@ -1,6 +1,8 @@
 //! What the tests of the binary share.
 #![allow(dead_code)]
 
+pub mod site;
+
 use flate2::read::GzDecoder;
 use otel_log_ai_testkit::signoz::LogRow;
 use otel_log_ai_testkit::windows::{Form, Shape, evtx};

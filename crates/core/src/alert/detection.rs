@@ -1,11 +1,12 @@
 //! One rule that matched one log record.
 
+use super::Identity;
 use crate::rule::RuleInfo;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
 /// A match, with what an analyst needs; independent of the row it was made from.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Detection {
     /// The rule.
     pub rule: Arc<RuleInfo>,
@@ -17,6 +18,10 @@ pub struct Detection {
     /// The log text, cut at [`Detection::EXCERPT_BYTES_MAX`] on a character boundary. Hostile input:
     /// every output neutralises it for itself.
     pub excerpt: String,
+    /// What was detected, whatever row told of it.
+    pub identity: Identity,
+    /// A number for the insert that the row came with; `None` where that cannot be told.
+    pub insert: Option<u64>,
 }
 
 impl Detection {

@@ -39,6 +39,7 @@ fn detection(excerpt: &str) -> Detection {
         },
         fields: vec![("CommandLine".into(), "powershell -enc SQBFAFgA".into())],
         excerpt: excerpt.into(),
+        ..Detection::default()
     }
 }
 

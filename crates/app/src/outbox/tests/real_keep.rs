@@ -38,6 +38,7 @@ fn detection(level: Level, n: u64) -> Detection {
         origin,
         fields,
         excerpt: "```\npowershell\u{1b}[31m {{alert.name}}".into(),
+        ..Detection::default()
     }
 }
 

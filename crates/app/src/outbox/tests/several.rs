@@ -189,7 +189,8 @@ async fn an_hour_away() {
                 ..Origin::default()
             };
             let (rule, fields) = (Arc::clone(&rule), vec![]);
-            grouping.observe(&Detection { rule, origin, fields, excerpt: "x".into() }, at_ms);
+            let excerpt = "x".into();
+            grouping.observe(&Detection { rule, origin, fields, excerpt, ..Detection::default() }, at_ms);
         }
         let due = grouping.due(at_ms);
         let bytes = |n: &_| payload(n, &written).to_string().into_bytes();

@@ -47,6 +47,7 @@ fn detection(rule_id: &str, host: &str, n: u64) -> Detection {
         },
         fields: vec![("CommandLine".into(), format!("whoami {n}"))],
         excerpt: format!("event {n}"),
+        ..Detection::default()
     }
 }
 
