@@ -7,7 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test may panic")]
 
 use otel_log_ai::clickhouse::{Client, Layout};
-use otel_log_ai::config::{ClickHouse as Settings, Secret, Start};
+use otel_log_ai::config::{ClickHouse as Settings, PollInterval, Secret, Start};
 use otel_log_ai::tail::Tail;
 use otel_log_ai_testkit::clickhouse::{ClickHouse, Options};
 use otel_log_ai_testkit::schema::{self, Layout as Tables};
@@ -36,7 +36,7 @@ async fn rows_of_each_shard_come_once() {
         database: "sharded".into(),
         table: None,
         start: Start::Beginning,
-        poll_interval: Duration::from_millis(50),
+        poll_interval: PollInterval::Auto,
         batch_rows: 40,
         max_threads: 2,
         max_memory_bytes: 1 << 30,

@@ -161,7 +161,7 @@ impl Drop for Service {
 fn yaml(directory: &Path, config: &Config) -> String {
     let quoted = |path: PathBuf| Value::from(path.display().to_string()).to_string();
     format!(
-        "clickhouse:\n  url: {}\n  database: signoz_logs\n  start: now\n  poll_interval: 250ms\n\
+        "clickhouse:\n  url: {}\n  database: signoz_logs\n  start: now\n\
          rules:\n  paths: [{}]\n\
          http:\n  listen: '127.0.0.1:0'\n\
          alerts:\n  instance: demo\n  environment: demo\n\

@@ -67,13 +67,21 @@ pub struct ClickHouse {
     /// `None`: find it.
     pub table: Option<String>,
     pub start: Start,
-    pub poll_interval: Duration,
+    pub poll_interval: PollInterval,
     /// Most rows of one batch.
     pub batch_rows: u64,
     pub max_threads: u64,
     pub max_memory_bytes: u64,
     pub max_execution_time: Duration,
     pub tls: TlsSettings,
+}
+
+/// How often to ask for new rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PollInterval {
+    /// More often while rows come, more rarely while none do.
+    Auto,
+    Fixed(Duration),
 }
 
 /// Where the very first start begins.
@@ -262,7 +270,7 @@ fn clickhouse(s: Section<'_>, base: &Path) -> ClickHouse {
         database: s.parsed("database", "signoz_logs".into(), name),
         table: s.parsed("table", None, |text| if text == "auto" { Ok(None) } else { name(text).map(Some) }),
         start: s.parsed("start", Start::Now, start),
-        poll_interval: s.duration("poll_interval", SECOND / 2, Duration::from_millis(50)),
+        poll_interval: s.parsed("poll_interval", PollInterval::Auto, poll_interval),
         batch_rows: s.number("batch_rows", 10_000, 1..=1_000_000),
         max_threads: s.number("max_threads", 2, 1..=256),
         max_memory_bytes: s.parsed("max_memory", 1 << 30, |text| match units::size_bytes(text)? {
@@ -274,6 +282,18 @@ fn clickhouse(s: Section<'_>, base: &Path) -> ClickHouse {
     };
     s.finish();
     parsed
+}
+
+fn poll_interval(text: &str) -> Result<PollInterval, String> {
+    const MIN: Duration = Duration::from_millis(50);
+    match text {
+        "auto" => Ok(PollInterval::Auto),
+        _ => match units::duration(text) {
+            Ok(wait) if wait < MIN => Err(format!("`{text}` is too short, at least 50ms is needed")),
+            Ok(wait) => Ok(PollInterval::Fixed(wait)),
+            Err(error) => Err(format!("{error}, nor `auto`")),
+        },
+    }
 }
 
 fn start(text: &str) -> Result<Start, String> {

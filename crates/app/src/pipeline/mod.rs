@@ -10,6 +10,7 @@
 mod clock;
 mod evaluate;
 mod outlets;
+mod poll;
 mod reload;
 mod review;
 mod signals;

@@ -1,6 +1,7 @@
 //! The task that reads: connects, finds the table, tails it, and starts over when ClickHouse was
 //! away. It never gives up.
 
+use super::poll::Pause;
 use crate::clickhouse::{Client, Fault, Kind, Layout};
 use crate::config;
 use crate::events::Event;
@@ -107,7 +108,7 @@ impl Source {
             },
         };
         self.hand_over(FromSource::Opened { position: tail.position() }).await?;
-        let mut looked = Instant::now();
+        let (mut looked, mut pause) = (Instant::now(), Pause::new(self.config.poll_interval));
         loop {
             let (began, span) = (Instant::now(), Span::begin());
             let next = tail.next().await;
@@ -116,7 +117,8 @@ impl Source {
                 Ok(None) => Poll::Nothing,
                 Err(_) => Poll::Failure,
             };
-            METRICS.poll(outcome, began.elapsed());
+            let took = began.elapsed();
+            METRICS.poll(outcome, took);
             if let Ok(Some(batch)) = &next {
                 span.end("poll", &[("rows", batch.len() as u64)]);
             }
@@ -125,10 +127,11 @@ impl Source {
                     self.recovered();
                     match batch {
                         Some(batch) => {
+                            pause.found();
                             self.position = Some(batch.position.clone());
                             self.hand_over(FromSource::Batch(Box::new(batch))).await?;
                         }
-                        None => tokio::time::sleep(self.config.poll_interval).await,
+                        None => tokio::time::sleep(pause.nothing(took)).await,
                     }
                 }
                 // A missing column or table: look at the table anew.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::clickhouse::Family;
-use crate::config::{ClickHouse as Settings, Secret};
+use crate::config::{ClickHouse as Settings, PollInterval, Secret};
 use otel_log_ai_testkit::clickhouse::{ClickHouse, Fault as Injected, Options};
 use otel_log_ai_testkit::schema::{self, Layout as Tables};
 use otel_log_ai_testkit::signoz::{LogRow, Writer};
@@ -20,7 +20,7 @@ fn settings(server: &ClickHouse, database: &str) -> Settings {
         database: database.into(),
         table: None,
         start: Start::Beginning,
-        poll_interval: Duration::from_millis(50),
+        poll_interval: PollInterval::Auto,
         batch_rows: 100,
         max_threads: 2,
         max_memory_bytes: 1 << 30,
