@@ -38,6 +38,8 @@ pub struct Layout {
     pub sharded: bool,
     /// Whether `_part` and `_part_offset` can be read (not so on a view).
     pub has_parts: bool,
+    /// Which of the rows are read.
+    pub share: config::Share,
     /// Column → type.
     columns: BTreeMap<String, String>,
 }
@@ -73,6 +75,7 @@ impl Layout {
             name,
             sharded: engine == "Distributed",
             has_parts: true,
+            share: config.share.clone(),
             columns,
         };
         layout.has_parts = layout.probe_parts(client).await?;
@@ -139,6 +142,40 @@ impl Layout {
             Family::SigNoz => format!("`timestamp` >= {ns}"),
             Family::Contrib => format!("`Timestamp` >= fromUnixTimestamp64Nano(toInt64({ns}))"),
         }
+    }
+
+    /// The condition that a row is in our share of the hosts; `None`: all are. The rows of a host
+    /// are in one share: by `host.name`, else by whatever else stays the same for a resource.
+    pub fn share_condition(&self) -> Option<String> {
+        let share = self.share.by_host().then_some(&self.share)?;
+        Some(format!("cityHash64({}) % {} = {}", self.origin(), share.of, share.index))
+    }
+
+    /// The condition that picks our shards; `None`: all are read.
+    pub fn shard_condition(&self) -> Option<String> {
+        if !self.sharded || self.share.shards.is_empty() {
+            return None;
+        }
+        let shards: Vec<String> = self.share.shards.iter().map(u32::to_string).collect();
+        Some(format!("_shard_num IN ({})", shards.join(",")))
+    }
+
+    /// Where a row comes from: its host, else its resource. SigNoz's fingerprint is the same for
+    /// all rows of a resource; hosts are named in any case.
+    fn origin(&self) -> String {
+        let (map, json, rest) = match self.family {
+            Family::SigNoz => ("resources_string", "resource", "resource_fingerprint"),
+            Family::Contrib => ("ResourceAttributes", "ResourceAttributes", "ServiceName"),
+        };
+        let mut names = Vec::new();
+        if self.has(map) && !self.is_json(map) {
+            names.push(format!("{}['host.name']", sql_name(map)));
+        }
+        if self.is_json(json) {
+            names.push(format!("toString({}.`host`.`name`)", sql_name(json)));
+        }
+        let rest = format!("toString({})", self.or(rest, "''"));
+        names.iter().rfold(rest, |rest, name| format!("if({name} != '', lower({name}), {rest})"))
     }
 
     /// 64 bits that tell rows apart: of the id, or of the content where there is none. Identical
@@ -347,7 +384,8 @@ mod tests {
     fn layout(family: Family, columns: &[(&str, &str)]) -> Layout {
         let columns = columns.iter().map(|(n, t)| (n.to_string(), t.to_string())).collect();
         let table = "`d`.`t`".to_string();
-        Layout { family, table, name: "d.t".into(), sharded: false, has_parts: true, columns }
+        let (name, share) = ("d.t".to_string(), config::Share::default());
+        Layout { family, table, name, sharded: false, has_parts: true, share, columns }
     }
 
     #[test]

@@ -25,6 +25,8 @@ fn settings(server: &ClickHouse, database: &str) -> Settings {
         max_threads: 2,
         max_memory_bytes: 1 << 30,
         max_execution_time: Duration::from_secs(60),
+        share: Default::default(),
+        catch_up: Default::default(),
         tls: Default::default(),
     }
 }
