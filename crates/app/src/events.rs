@@ -41,6 +41,9 @@ pub struct Counters {
     pub rules: AtomicU64,
     /// Times the rules were exchanged.
     pub reloads: AtomicU64,
+    /// How late a row may come where the table is read by event time, seconds; 0: by parts, where a
+    /// row may be as late as it likes.
+    pub loss_window_s: AtomicU64,
     /// Age of the newest row of the last batch when its results were committed, milliseconds.
     pub lag_ms: AtomicU64,
     /// Events evaluated a second time, by the definition of right.
@@ -92,6 +95,7 @@ impl Counters {
             store_failures: AtomicU64::new(0),
             rules: AtomicU64::new(0),
             reloads: AtomicU64::new(0),
+            loss_window_s: AtomicU64::new(0),
             lag_ms: AtomicU64::new(0),
             verified: AtomicU64::new(0),
             verify_skipped: AtomicU64::new(0),
@@ -194,7 +198,7 @@ pub enum Event<'a> {
     /// The saved position is about something else.
     OtherTable { saved: &'a str, now: &'a str },
     /// The table has no parts.
-    NoParts { table: &'a str },
+    NoParts { table: &'a str, engine: &'a str, window: Duration },
     /// A part was merged away between listing and reading.
     PartVanished,
     /// A row could not be read.
@@ -204,7 +208,7 @@ pub enum Event<'a> {
     /// Consumed rows could not be told from new ones for certain.
     RowsUncertain { part: &'a str, rows: u64, forgotten: u64 },
     /// A scan by event time reached its bound.
-    ScanBound { table: &'a str, rows: u64 },
+    ScanBound { table: &'a str, buckets: usize },
     /// Bodies were cut.
     BodiesCut { rows: u64, longest_bytes: u64 },
     /// Rules were loaded.
@@ -254,6 +258,7 @@ impl Event<'_> {
         match self {
             Event::SourceOpened { layout, version } => {
                 VITALS.source(None);
+                c.loss_window_s.store(0, Ordering::Relaxed);
                 tracing::info!(version, "reading {layout}");
             }
             Event::NoSettings { user } => tracing::warn!(
@@ -280,10 +285,14 @@ impl Event<'_> {
             Event::OtherTable { saved, now } => tracing::warn!(
                 "the saved position is about `{saved}`, the logs are now read from `{now}`: starting as configured"
             ),
-            Event::NoParts { table } => tracing::warn!(
-                "{table} has no parts (a view?): read by event time, rows that arrive more than {} s late are missed",
-                crate::tail::OVERLAP_S
-            ),
+            Event::NoParts { table, engine, window } => {
+                c.loss_window_s.store(window.as_secs(), Ordering::Relaxed);
+                tracing::warn!(
+                    "the parts of {table} (engine {engine}) cannot be relied on: it is read by event time, and rows \
+                     that arrive more than {} h late are missed",
+                    window.as_secs() / 3600
+                );
+            }
             Event::PartVanished => {
                 add(&c.parts_vanished, 1);
                 tracing::debug!("a part was merged while it was to be read; listing anew");
@@ -305,10 +314,11 @@ impl Event<'_> {
                     "rows may be evaluated a second time: a part we read was merged with new rows and the keys of its rows are forgotten"
                 );
             }
-            Event::ScanBound { table, rows } => {
+            Event::ScanBound { table, buckets } => {
                 if once(&SCAN) {
                     tracing::warn!(
-                        "{table} has more than {rows} rows in the overlap: late rows may be missed"
+                        "{table} has rows in more than {buckets} half minutes: they are caught up with in pieces; if \
+                         this is not a long backlog, many rows are dated in the future"
                     );
                 }
             }

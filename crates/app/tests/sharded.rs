@@ -41,6 +41,8 @@ async fn rows_of_each_shard_come_once() {
         max_threads: 2,
         max_memory_bytes: 1 << 30,
         max_execution_time: Duration::from_secs(60),
+        share: Default::default(),
+        catch_up: Default::default(),
         tls: Default::default(),
     };
     let client = Arc::new(Client::connect(&settings).await.unwrap());

@@ -225,6 +225,12 @@ async fn check_clickhouse(config: &Config, findings: &mut Findings) {
         Err(fault) => return findings.fault(SUBJECT, fault),
     };
     findings.ok(SUBJECT, format!("logs are in {}", layout.describe()));
+    if !layout.has_parts {
+        let hours = crate::tail::WINDOW.as_secs() / 3600;
+        let hint = "point `clickhouse.table` to the MergeTree table, and no row is too late";
+        let message = format!("rows that arrive more than {hours} h late will be missed");
+        findings.add(Status::Warn, SUBJECT, message, Some(hint.into()));
+    }
     // The columns are read for real, if only of no row: rights may differ by column.
     let columns = format!("SELECT {} FROM {} LIMIT 0", layout.select_list(), layout.table);
     if let Err(fault) = client.small(&columns).await {

@@ -36,8 +36,13 @@ pub struct Layout {
     pub name: String,
     /// Whether it is a Distributed table, so that parts are told apart by `_shard_num`.
     pub sharded: bool,
-    /// Whether `_part` and `_part_offset` can be read (not so on a view).
+    /// The table's engine; of a Distributed table, that of the table behind it, if it can be seen.
+    pub engine: String,
+    /// Whether `_part` and `_part_offset` can be read, and are known to mean what the ledger takes them
+    /// for: not so on a view, or with ClickHouse Cloud's SharedMergeTree.
     pub has_parts: bool,
+    /// Which of the rows are read.
+    pub share: config::Share,
     /// Column → type.
     columns: BTreeMap<String, String>,
 }
@@ -72,10 +77,15 @@ impl Layout {
             table: format!("{}.{}", sql_name(database), sql_name(&table)),
             name,
             sharded: engine == "Distributed",
+            engine: match tables.get(&table) {
+                Some((engine, full)) if engine == "Distributed" => behind(client, full).await?,
+                _ => engine,
+            },
             has_parts: true,
+            share: config.share.clone(),
             columns,
         };
-        layout.has_parts = layout.probe_parts(client).await?;
+        layout.has_parts = layout.probe_parts(client).await? && has_proven_parts(&layout.engine);
         Ok(layout)
     }
 
@@ -104,7 +114,10 @@ impl Layout {
             _ => String::new(),
         };
         let shards = if self.sharded { ", over all shards" } else { "" };
-        let parts = if self.has_parts { "" } else { ", without parts (a view?): tailed by event time" };
+        let parts = match self.has_parts {
+            true => String::new(),
+            false => format!(", engine {}: read by event time, not by parts", self.engine),
+        };
         format!("{} ({family}{body}{shards}{parts})", self.name)
     }
 
@@ -139,6 +152,47 @@ impl Layout {
             Family::SigNoz => format!("`timestamp` >= {ns}"),
             Family::Contrib => format!("`Timestamp` >= fromUnixTimestamp64Nano(toInt64({ns}))"),
         }
+    }
+
+    /// The condition that a row is in our share of the hosts; `None`: all are. The rows of a host
+    /// are in one share: by `host.name`, else by whatever else stays the same for a resource.
+    pub fn share_condition(&self) -> Option<String> {
+        let share = self.share.by_host().then_some(&self.share)?;
+        Some(format!("cityHash64({}) % {} = {}", self.origin(), share.of, share.index))
+    }
+
+    /// The condition that picks our shards; `None`: all are read.
+    pub fn shard_condition(&self) -> Option<String> {
+        if !self.sharded || self.share.shards.is_empty() {
+            return None;
+        }
+        let shards: Vec<String> = self.share.shards.iter().map(u32::to_string).collect();
+        Some(format!("_shard_num IN ({})", shards.join(",")))
+    }
+
+    /// Where a row comes from: its host, else its resource. SigNoz's fingerprint is the same for
+    /// all rows of a resource; hosts are named in any case.
+    fn origin(&self) -> String {
+        let (map, json, rest) = match self.family {
+            Family::SigNoz => ("resources_string", "resource", "resource_fingerprint"),
+            Family::Contrib => ("ResourceAttributes", "ResourceAttributes", "ServiceName"),
+        };
+        let mut names = Vec::new();
+        if self.has(map) && !self.is_json(map) {
+            names.push(format!("{}['host.name']", sql_name(map)));
+        }
+        if self.is_json(json) {
+            names.push(format!("toString({}.`host`.`name`)", sql_name(json)));
+        }
+        let rest = format!("toString({})", self.or(rest, "''"));
+        names.iter().rfold(rest, |rest, name| format!("if({name} != '', lower({name}), {rest})"))
+    }
+
+    /// The condition that a row was inserted at this time or later, nanoseconds since the epoch; `None`
+    /// where no column tells. Rows older than the column may be told to be of now.
+    pub fn inserted_since(&self, ns: u64) -> Option<String> {
+        let column = ["created_at", "inserted_at"].into_iter().find(|column| self.has(column))?;
+        Some(format!("{} >= fromUnixTimestamp64Nano(toInt64({ns}))", sql_name(column)))
     }
 
     /// 64 bits that tell rows apart: of the id, or of the content where there is none. Identical
@@ -273,6 +327,23 @@ async fn tables(client: &Client, database: &str) -> Result<BTreeMap<String, (Str
     Ok(tables)
 }
 
+/// The engine of the table behind a Distributed one, as this server has it; `Distributed` if it cannot
+/// be seen.
+async fn behind(client: &Client, engine_full: &str) -> Result<String, Fault> {
+    let mut names = engine_full.split('\'').skip(1).step_by(2);
+    let (Some(_cluster), Some(database), Some(table)) = (names.next(), names.next(), names.next()) else {
+        return Ok("Distributed".into());
+    };
+    let local = tables(client, database).await?.remove(table);
+    Ok(local.map_or_else(|| "Distributed".into(), |(engine, _)| engine))
+}
+
+/// Whether parts of this engine are named as the ledger reads them: proven on MergeTree, by its source
+/// on the Replicated ones. SharedMergeTree's names look alike, but nobody has looked.
+fn has_proven_parts(engine: &str) -> bool {
+    engine == "Distributed" || engine.ends_with("MergeTree") && !engine.starts_with("Shared")
+}
+
 async fn columns(client: &Client, database: &str, table: &str) -> Result<BTreeMap<String, String>, Fault> {
     let sql = format!(
         "SELECT toString(name), toString(type) FROM system.columns WHERE database = {} AND table = {}",
@@ -347,7 +418,9 @@ mod tests {
     fn layout(family: Family, columns: &[(&str, &str)]) -> Layout {
         let columns = columns.iter().map(|(n, t)| (n.to_string(), t.to_string())).collect();
         let table = "`d`.`t`".to_string();
-        Layout { family, table, name: "d.t".into(), sharded: false, has_parts: true, columns }
+        let (name, share) = ("d.t".to_string(), config::Share::default());
+        let engine = "MergeTree".to_string();
+        Layout { family, table, name, sharded: false, engine, has_parts: true, share, columns }
     }
 
     #[test]
@@ -375,6 +448,16 @@ mod tests {
         assert!(new.body().contains("toJSONString(`body_v2`)"));
         new.columns.insert("body_v2".into(), "String".into());
         assert_eq!(new.body(), "toString(`body`)");
+    }
+
+    #[test]
+    fn parts_are_trusted_of_engines_that_were_looked_at() {
+        for proven in ["MergeTree", "ReplicatedMergeTree", "ReplacingMergeTree", "Distributed"] {
+            assert!(has_proven_parts(proven), "{proven}");
+        }
+        for other in ["SharedMergeTree", "SharedReplacingMergeTree", "View", "Merge", "MaterializedView"] {
+            assert!(!has_proven_parts(other), "{other}");
+        }
     }
 
     #[test]

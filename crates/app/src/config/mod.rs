@@ -73,6 +73,9 @@ pub struct ClickHouse {
     pub max_threads: u64,
     pub max_memory_bytes: u64,
     pub max_execution_time: Duration,
+    /// Which of the rows this worker reads.
+    pub share: Share,
+    pub catch_up: CatchUp,
     pub tls: TlsSettings,
 }
 
@@ -82,6 +85,49 @@ pub enum PollInterval {
     /// More often while rows come, more rarely while none do.
     Auto,
     Fixed(Duration),
+}
+
+/// Which rows of the table one worker reads, where several share the work. The rows of a host are
+/// all in one share.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Share {
+    /// This worker's number, from 0.
+    pub index: u64,
+    /// How many workers share the hosts; 0 and 1: this one reads all of them.
+    pub of: u64,
+    /// The shards of a Distributed table that are read; empty: all.
+    pub shards: Vec<u32>,
+}
+
+impl Share {
+    /// Whether hosts are shared with other workers.
+    pub fn by_host(&self) -> bool {
+        self.of > 1
+    }
+}
+
+impl std::fmt::Display for Share {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.by_host() {
+            true => write!(f, "hosts {} of {}", self.index, self.of)?,
+            false => f.write_str("all hosts")?,
+        }
+        if self.shards.is_empty() {
+            return Ok(());
+        }
+        let shards: Vec<String> = self.shards.iter().map(u32::to_string).collect();
+        write!(f, ", shards {}", shards.join(","))
+    }
+}
+
+/// In which order rows are read that waited while the service was away.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum CatchUp {
+    /// In the order of their arrival.
+    #[default]
+    OldestFirst,
+    /// What matters now before what is over.
+    NewestFirst,
 }
 
 /// Where the very first start begins.
@@ -278,6 +324,12 @@ fn clickhouse(s: Section<'_>, base: &Path) -> ClickHouse {
             bytes => Ok(bytes),
         }),
         max_execution_time: s.duration("max_execution_time", MINUTE, SECOND),
+        share: share(s.section("share")),
+        catch_up: s.word(
+            "catch_up",
+            CatchUp::OldestFirst,
+            &[("oldest_first", CatchUp::OldestFirst), ("newest_first", CatchUp::NewestFirst)],
+        ),
         tls: delivery::tls(s.section("tls"), base),
     };
     s.finish();
@@ -294,6 +346,23 @@ fn poll_interval(text: &str) -> Result<PollInterval, String> {
             Err(error) => Err(format!("{error}, nor `auto`")),
         },
     }
+}
+
+fn share(s: Section<'_>) -> Share {
+    let shard = |text: &str| match text.parse::<u32>() {
+        Ok(shard) if shard > 0 => Ok(shard),
+        _ => Err(format!("`{text}` is not the number of a shard, which is counted from 1")),
+    };
+    let parsed = Share {
+        index: s.number("index", 0, 0..=1023),
+        of: s.number("of", 1, 1..=1024),
+        shards: s.list("shards", vec![], shard),
+    };
+    if parsed.index >= parsed.of {
+        s.problem("index", format!("is counted from 0, so with `of: {0}` it must be below {0}", parsed.of));
+    }
+    s.finish();
+    parsed
 }
 
 fn start(text: &str) -> Result<Start, String> {

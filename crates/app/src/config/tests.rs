@@ -145,6 +145,15 @@ fn paths_that_start_with_a_dot_are_beside_the_file() {
 }
 
 #[test]
+fn a_share_is_a_number_below_how_many_there_are() {
+    let share = |share: &str| parse(&LEAST.replace("ch:8123/'", &format!("ch:8123/', share: {{{share}}}")));
+    let (config, _) = share("index: 1, of: 2, shards: [3]").unwrap();
+    assert_eq!(config.clickhouse.share.to_string(), "hosts 1 of 2, shards 3");
+    assert!(share("index: 2, of: 2").unwrap_err().contains("must be below 2"));
+    assert!(share("shards: [0]").unwrap_err().contains("counted from 1"));
+}
+
+#[test]
 fn start_times() {
     assert_eq!(start("now"), Ok(Start::Now));
     assert_eq!(start("2026-01-01T00:00:00Z"), Ok(Start::At(1_767_225_600_000_000_000)));

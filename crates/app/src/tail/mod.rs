@@ -3,8 +3,8 @@
 //! Nothing is consumed until the caller has committed a batch's position together with the batch's
 //! results; opening with the saved position goes on exactly there. Where the table has parts
 //! (MergeTree, or Distributed over it), `parts` reads by the `ledger` of parts and no row is
-//! missed or doubled; elsewhere (a view) `by_time` scans an overlap of event time, and rows later
-//! than the overlap are missed.
+//! missed or doubled; elsewhere (a view) `by_time` looks at a window of event time, and rows later
+//! than the window are missed.
 
 mod by_time;
 mod insert;
@@ -15,17 +15,19 @@ mod position;
 use crate::clickhouse::{Client, Fault, Layout, Rows};
 use crate::config::Start;
 use crate::events::Event;
+use by_time::Looks;
 use otel_log_ai_core::otel::LogRecord;
 use position::Position;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Most bytes of one batch on the wire (uncompressed). With more, fewer rows are taken at a time.
 const BATCH_BYTES_MAX: usize = 64 << 20;
 /// How often a row that cannot be read is tried before it is passed over.
 const ROW_ATTEMPTS: u32 = 5;
-/// How late a row of a table without parts may be, seconds.
-pub const OVERLAP_S: u64 = by_time::OVERLAP.as_secs();
+
+/// How late a row of a table may be that is not read by parts.
+pub const WINDOW: Duration = by_time::WINDOW;
 
 /// Rows, and the position after them.
 #[derive(Debug)]
@@ -110,8 +112,10 @@ impl Tail {
         let reader = match layout.has_parts {
             true => Reader::Parts(parts::Parts::open(client, layout, start, batch_rows, saved).await?),
             false => {
-                Event::NoParts { table: &layout.name }.emit();
-                Reader::ByTime(by_time::ByTime::open(client, layout, start, batch_rows, saved).await?)
+                let looks = Looks::default();
+                Event::NoParts { table: &layout.name, engine: &layout.engine, window: looks.window }.emit();
+                let opened = by_time::ByTime::open(client, layout, start, batch_rows, looks, saved);
+                Reader::ByTime(opened.await?)
             }
         };
         Ok(Tail { reader })

@@ -6,6 +6,7 @@
 //! meanwhile the stored keys decide. Where neither helps, rows of the last hour before the stop may
 //! be seen again (never lost); this is counted.
 
+use super::by_time::Scan;
 use super::ledger::{Ledger, Loose, Partition, Segment};
 use anyhow::{Context, bail};
 use base64::Engine as _;
@@ -30,15 +31,6 @@ pub struct Position {
     pub ledger: Ledger,
     /// By event time, for tables without parts.
     pub scan: Option<Scan>,
-}
-
-/// Position in a table without parts.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Scan {
-    /// Highest event time consumed.
-    pub through_ns: u64,
-    /// `(event time, key)` of rows consumed within the overlap.
-    pub seen: Vec<(u64, u64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -116,10 +108,7 @@ impl Position {
             since_ns: self.since_ns,
             as_of_ns: self.as_of_ns,
             partitions: partitions.collect(),
-            scan: self.scan.as_ref().map(|scan| Scan {
-                through_ns: scan.through_ns,
-                seen: scan.seen[scan.seen.len().saturating_sub(KEYS_STORED_MAX)..].to_vec(),
-            }),
+            scan: self.scan.clone(),
         };
         serde_json::to_string(&stored).expect("plain data without maps always serialises")
     }

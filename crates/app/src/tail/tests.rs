@@ -12,7 +12,7 @@ use std::time::Duration;
 
 const HOUR_NS: u64 = 3_600 * 1_000_000_000;
 
-fn settings(server: &ClickHouse, database: &str) -> Settings {
+pub(super) fn settings(server: &ClickHouse, database: &str) -> Settings {
     Settings {
         url: server.url(),
         user: "default".into(),
@@ -25,12 +25,14 @@ fn settings(server: &ClickHouse, database: &str) -> Settings {
         max_threads: 2,
         max_memory_bytes: 1 << 30,
         max_execution_time: Duration::from_secs(60),
+        share: Default::default(),
+        catch_up: Default::default(),
         tls: Default::default(),
     }
 }
 
 /// A database of its own for one test.
-fn fresh(tables: Tables, database: &str) -> &'static ClickHouse {
+pub(super) fn fresh(tables: Tables, database: &str) -> &'static ClickHouse {
     let server = ClickHouse::shared();
     server.execute(&format!("DROP DATABASE IF EXISTS `{database}` SYNC")).unwrap();
     schema::create(server, tables, database).unwrap();
@@ -53,18 +55,18 @@ async fn drain(tail: &mut Tail, seen: &mut BTreeMap<String, u32>) -> String {
     position
 }
 
-fn note(batch: &Batch, seen: &mut BTreeMap<String, u32>) {
+pub(super) fn note(batch: &Batch, seen: &mut BTreeMap<String, u32>) {
     for index in 0..batch.len() {
         *seen.entry(batch.record(index).body.into_owned()).or_default() += 1;
     }
 }
 
-fn rows(names: std::ops::Range<u32>, timestamp_ns: u64) -> Vec<LogRow> {
+pub(super) fn rows(names: std::ops::Range<u32>, timestamp_ns: u64) -> Vec<LogRow> {
     let host = [("host.name", "web-01"), ("service.name", "shop")];
     names.map(|n| LogRow::new(timestamp_ns + u64::from(n), &host, format!("row {n}"))).collect()
 }
 
-fn assert_each_once(seen: &BTreeMap<String, u32>, count: u32) {
+pub(super) fn assert_each_once(seen: &BTreeMap<String, u32>, count: u32) {
     let wrong: Vec<_> = seen.iter().filter(|(_, times)| **times != 1).take(5).collect();
     assert!(wrong.is_empty(), "not once: {wrong:?}");
     assert_eq!(seen.len() as u32, count);

@@ -302,6 +302,14 @@ impl Collector for Plain {
         let lag = ConstGauge::new(get(&COUNTERS.lag_ms) as f64 / 1e3);
         let help = "Age of the newest row of the last batch when its results were stored";
         lag.encode(encoder.encode_descriptor("lag", help, Some(&Unit::Seconds), lag.metric_type())?)?;
+        let window = get(&COUNTERS.loss_window_s) as f64;
+        let by_time = ConstGauge::new(f64::from(u8::from(window > 0.0)));
+        let help = "1 if the table is read by event time, 0 if by parts";
+        by_time.encode(encoder.encode_descriptor("tail_by_time", help, None, by_time.metric_type())?)?;
+        let window = ConstGauge::new(window);
+        let help = "Rows that come later are missed, where the table is read by event time";
+        let seconds = Some(&Unit::Seconds);
+        window.encode(encoder.encode_descriptor("tail_window", help, seconds, window.metric_type())?)?;
         encode_backlog(&mut encoder)
     }
 }
