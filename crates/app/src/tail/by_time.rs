@@ -2,8 +2,8 @@
 //! keys of what was seen. A row that comes later than the overlap is missed; this is announced when
 //! the table is opened.
 
-use super::ledger::Sieve;
 use super::position::{Position, Scan};
+use super::sieve::Sieve;
 use super::{BATCH_BYTES_MAX, Batch, now_ns};
 use crate::clickhouse::{Client, Fault, Kind, Layout, Reader, Rows};
 use crate::config::Start;
