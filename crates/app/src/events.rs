@@ -31,6 +31,8 @@ pub struct Counters {
     pub rows_passed_over: AtomicU64,
     /// Rows that may have been read before.
     pub rows_uncertain: AtomicU64,
+    /// Rows that came back in parts that were attached again.
+    pub rows_attached: AtomicU64,
     /// Parts merged away between listing and reading.
     pub parts_vanished: AtomicU64,
     /// Failed attempts to read from ClickHouse.
@@ -90,6 +92,7 @@ impl Counters {
             bodies_cut: AtomicU64::new(0),
             rows_passed_over: AtomicU64::new(0),
             rows_uncertain: AtomicU64::new(0),
+            rows_attached: AtomicU64::new(0),
             parts_vanished: AtomicU64::new(0),
             source_failures: AtomicU64::new(0),
             store_failures: AtomicU64::new(0),
@@ -201,6 +204,20 @@ pub enum Event<'a> {
     NoParts { table: &'a str, engine: &'a str, window: Duration },
     /// A part was merged away between listing and reading.
     PartVanished,
+    /// The table of that name is another than the one the position is about.
+    TableCreatedAnew { table: &'a str },
+    /// The saved position is about another share of the rows.
+    ShareChanged { saved: &'a str, now: &'a str },
+    /// Within a bound there were not as many new rows as there must be; all are looked at.
+    BoundMismatch { bound: &'static str, part: &'a str, expected: u64, found: u64 },
+    /// By their keys, not as many rows are new as there must be.
+    KeysMismatch { part: &'a str, expected: u64, found: u64, unknown: u64 },
+    /// Rows came back in a part that was attached again, and were known.
+    RowsAttached { rows: u64 },
+    /// Much waits to be read.
+    CatchingUp { backlog: &'a crate::tail::Backlog },
+    /// Nothing waits any more.
+    CaughtUp { rows: u64, took: Duration },
     /// A row could not be read.
     RowPassedOver { part: &'a str, offset: u64, why: &'a dyn std::fmt::Display },
     /// A row made the engine panic.
@@ -322,11 +339,70 @@ impl Event<'_> {
                     );
                 }
             }
+            reading => reading.emit_reading(),
+        }
+    }
+
+    /// The second part of [`Event::emit`]: parts and what they hold.
+    fn emit_reading(&self) {
+        static BOUND: AtomicBool = AtomicBool::new(false);
+        static KEYS: AtomicBool = AtomicBool::new(false);
+        static ATTACHED: AtomicBool = AtomicBool::new(false);
+        match self {
+            Event::TableCreatedAnew { table } => tracing::warn!(
+                "{table} was created anew since the position was saved: all of its rows are read"
+            ),
+            Event::ShareChanged { saved, now } => tracing::warn!(
+                "this worker read {saved} and now reads {now}: rows that arrived before, and that it did not read, \
+                 are left to those that did"
+            ),
+            Event::BoundMismatch { bound, part, expected, found } => {
+                METRICS.mismatch(bound);
+                if once(&BOUND) {
+                    tracing::info!(
+                        part,
+                        expected,
+                        found,
+                        "new rows of a merged part cannot be told by {bound}: the keys of all its rows are read \
+                         (told once, counted always)"
+                    );
+                }
+            }
+            Event::KeysMismatch { part, expected, found, unknown } => {
+                METRICS.mismatch("keys");
+                if once(&KEYS) {
+                    tracing::warn!(
+                        part,
+                        expected,
+                        found,
+                        unknown,
+                        "a merged part does not hold what was read before: rows were deleted or changed \
+                         (told once, counted always)"
+                    );
+                }
+            }
+            Event::RowsAttached { rows } => {
+                add(&COUNTERS.rows_attached, *rows);
+                if once(&ATTACHED) {
+                    tracing::info!(rows, "rows were attached again and are not evaluated twice (told once)");
+                }
+            }
+            Event::CatchingUp { backlog } => tracing::info!(
+                rows = backlog.done,
+                left = backlog.left,
+                rows_per_second = backlog.rows_per_second() as u64,
+                eta_s = backlog.eta_s(),
+                "catching up: {} %",
+                backlog.percent()
+            ),
+            Event::CaughtUp { rows, took } => {
+                tracing::info!(rows, took_s = took.as_secs(), "caught up: nothing waits to be read");
+            }
             processing => processing.emit_processing(),
         }
     }
 
-    /// The second half of [`Event::emit`]: rows, rules, state and the end.
+    /// The last part of [`Event::emit`]: rows, rules, state and the end.
     fn emit_processing(&self) {
         static CUT: AtomicBool = AtomicBool::new(false);
         static FOLDED: AtomicBool = AtomicBool::new(false);

@@ -59,8 +59,7 @@ async fn rows_of_each_shard_come_once() {
             server.execute("OPTIMIZE TABLE sharded.logs_v2 FINAL").unwrap();
         }
         let saved = position.as_deref();
-        let mut tail =
-            Tail::open(Arc::clone(&client), layout.clone(), settings.start, 40, saved).await.unwrap();
+        let mut tail = Tail::open(Arc::clone(&client), layout.clone(), &settings, saved).await.unwrap();
         // Not always all of it, so that merges meet unread parts.
         for _ in 0..if round == 5 { 100 } else { 2 } {
             let Some(batch) = tail.next().await.unwrap() else { break };

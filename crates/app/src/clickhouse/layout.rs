@@ -43,6 +43,13 @@ pub struct Layout {
     pub has_parts: bool,
     /// Which of the rows are read.
     pub share: config::Share,
+    /// Whether merged rows keep the number of the block in which they were inserted
+    /// (`enable_block_number_column` and `enable_block_offset_column`).
+    pub keeps_blocks: bool,
+    /// Whether it is a MergeTree of one server, without replicas.
+    pub plain: bool,
+    /// What tells this table from another that has its name later; empty if nothing does.
+    pub identity: String,
     /// Column → type.
     columns: BTreeMap<String, String>,
 }
@@ -52,16 +59,19 @@ impl Layout {
     pub async fn detect(client: &Client, config: &config::ClickHouse) -> Result<Layout, Fault> {
         let database = config.database.as_str();
         let tables = tables(client, database).await?;
-        let (table, engine) = match &config.table {
-            Some(name) => match tables.get(name) {
-                Some((engine, _)) => (name.clone(), engine.clone()),
-                None => return Err(not_there(client, database, name).await),
-            },
+        let table = match &config.table {
+            Some(name) if tables.contains_key(name) => name.clone(),
+            Some(name) => return Err(not_there(client, database, name).await),
             None => match choose(client, &tables).await? {
                 Some(found) => found,
                 None => return Err(not_there(client, database, "logs_v2").await),
             },
         };
+        let entry = tables.get(&table).cloned().unwrap_or_default();
+        // The rows of a Distributed table stand in a local one, whose name it tells.
+        let sharded = entry.engine == "Distributed";
+        let local =
+            if sharded { entry.local(database).and_then(|name| tables.get(name)) } else { Some(&entry) };
         let columns = columns(client, database, &table).await?;
         let name = format!("{database}.{table}");
         let family = family(&columns).ok_or_else(|| Fault {
@@ -76,17 +86,24 @@ impl Layout {
             family,
             table: format!("{}.{}", sql_name(database), sql_name(&table)),
             name,
-            sharded: engine == "Distributed",
-            engine: match tables.get(&table) {
-                Some((engine, full)) if engine == "Distributed" => behind(client, full).await?,
-                _ => engine,
-            },
+            sharded,
+            engine: local.map_or_else(|| entry.engine.clone(), |local| local.engine.clone()),
             has_parts: true,
             share: config.share.clone(),
+            keeps_blocks: local.is_some_and(Entry::keeps_blocks),
+            plain: entry.engine == "MergeTree",
+            identity: entry.identity(),
             columns,
         };
         layout.has_parts = layout.probe_parts(client).await? && has_proven_parts(&layout.engine);
         Ok(layout)
+    }
+
+    /// Whether the table of that name is still the one that was found.
+    pub async fn is_same(&self, client: &Client) -> Result<bool, Fault> {
+        let Some((database, table)) = self.name.split_once('.') else { return Ok(true) };
+        let tables = tables(client, database).await?;
+        Ok(tables.get(table).is_none_or(|entry| entry.identity() == self.identity))
     }
 
     /// Proves that rows may be read, and finds out whether parts can be told.
@@ -154,6 +171,17 @@ impl Layout {
         }
     }
 
+    /// Whether rows tell when they were created, by ClickHouse's clock.
+    pub fn has_created_at(&self) -> bool {
+        self.columns.get("created_at").is_some_and(|kind| kind.starts_with("DateTime64"))
+    }
+
+    /// A condition on when a row was created, nanoseconds since the epoch, both included.
+    pub fn created_between(&self, from_ns: u64, to_ns: u64) -> String {
+        let at = |ns: u64| format!("fromUnixTimestamp64Milli(toInt64({}))", ns / 1_000_000);
+        format!("`created_at` BETWEEN {} AND {}", at(from_ns), at(to_ns))
+    }
+
     /// The condition that a row is in our share of the hosts; `None`: all are. The rows of a host
     /// are in one share: by `host.name`, else by whatever else stays the same for a resource.
     pub fn share_condition(&self) -> Option<String> {
@@ -182,7 +210,7 @@ impl Layout {
             names.push(format!("{}['host.name']", sql_name(map)));
         }
         if self.is_json(json) {
-            names.push(format!("toString({}.`host`.`name`)", sql_name(json)));
+            names.push(format!("ifNull(toString({}.`host`.`name`), '')", sql_name(json)));
         }
         let rest = format!("toString({})", self.or(rest, "''"));
         names.iter().rfold(rest, |rest, name| format!("if({name} != '', lower({name}), {rest})"))
@@ -231,6 +259,7 @@ impl Layout {
         let body = self.body();
         let number = self.or(number, "0");
         [
+            self.share_condition().map_or_else(|| "toUInt8(1)".into(), |ours| format!("toUInt8({ours})")),
             self.shard(),
             match self.has_parts {
                 true => "toString(_part), toUInt64(_part_offset)".into(),
@@ -311,10 +340,55 @@ impl Layout {
     }
 }
 
-/// Name → engine and its full clause, of all tables in `database` that we may see.
-async fn tables(client: &Client, database: &str) -> Result<BTreeMap<String, (String, String)>, Fault> {
+/// What `system.tables` tells of a table.
+#[derive(Debug, Clone, Default)]
+struct Entry {
+    engine: String,
+    /// The engine with its arguments and settings.
+    full: String,
+    uuid: String,
+}
+
+impl Entry {
+    /// The arguments of the engine that are in quotes.
+    fn argument(&self, at: usize) -> Option<&str> {
+        self.full.split('\'').skip(1).step_by(2).nth(at)
+    }
+
+    /// The local table of a Distributed one, if it is in this database.
+    fn local(&self, database: &str) -> Option<&str> {
+        self.argument(1).filter(|name| *name == database).and_then(|_| self.argument(2))
+    }
+
+    fn keeps_blocks(&self) -> bool {
+        let settings = self.full.split_once("SETTINGS").map_or("", |(_, settings)| settings);
+        let is_on = |name: &str| {
+            settings.split(',').any(|setting| {
+                setting.split_once('=').is_some_and(|(key, value)| {
+                    key.trim() == name && matches!(value.trim(), "1" | "true" | "'1'" | "'true'")
+                })
+            })
+        };
+        is_on("enable_block_number_column") && is_on("enable_block_offset_column")
+    }
+
+    /// Tells the table from another of its name: its UUID, which each replica has of its own, so
+    /// that of replicated tables the path in Keeper counts. A Distributed table may stand before
+    /// any of several servers and has none.
+    fn identity(&self) -> String {
+        match self.engine.as_str() {
+            "MergeTree" if !self.uuid.starts_with("00000000-0000-0000") => self.uuid.clone(),
+            engine if engine.starts_with("Replicated") => self.argument(0).unwrap_or_default().to_string(),
+            _ => String::new(),
+        }
+    }
+}
+
+/// Name → what it is, of all tables in `database` that we may see.
+async fn tables(client: &Client, database: &str) -> Result<BTreeMap<String, Entry>, Fault> {
     let sql = format!(
-        "SELECT toString(name), toString(engine), toString(engine_full) FROM system.tables WHERE database = {}",
+        "SELECT toString(name), toString(engine), toString(engine_full), toString(uuid) FROM system.tables \
+         WHERE database = {}",
         sql_text(database)
     );
     let bytes = client.small(&sql).await?;
@@ -322,20 +396,10 @@ async fn tables(client: &Client, database: &str) -> Result<BTreeMap<String, (Str
     let mut tables = BTreeMap::new();
     while !reader.is_empty() {
         let name = reader.text()?.into_owned();
-        tables.insert(name, (reader.text()?.into_owned(), reader.text()?.into_owned()));
+        let (engine, full) = (reader.text()?.into_owned(), reader.text()?.into_owned());
+        tables.insert(name, Entry { engine, full, uuid: reader.text()?.into_owned() });
     }
     Ok(tables)
-}
-
-/// The engine of the table behind a Distributed one, as this server has it; `Distributed` if it cannot
-/// be seen.
-async fn behind(client: &Client, engine_full: &str) -> Result<String, Fault> {
-    let mut names = engine_full.split('\'').skip(1).step_by(2);
-    let (Some(_cluster), Some(database), Some(table)) = (names.next(), names.next(), names.next()) else {
-        return Ok("Distributed".into());
-    };
-    let local = tables(client, database).await?.remove(table);
-    Ok(local.map_or_else(|| "Distributed".into(), |(engine, _)| engine))
 }
 
 /// Whether parts of this engine are named as the ledger reads them: proven on MergeTree, by its source
@@ -370,15 +434,12 @@ fn family(columns: &BTreeMap<String, String>) -> Option<Family> {
     }
 }
 
-/// The table to read and its engine: SigNoz's before the contrib exporter's, the Distributed twin
+/// The table to read: SigNoz's before the contrib exporter's, the Distributed twin
 /// where the cluster has more than one shard or the local table is not here.
-async fn choose(
-    client: &Client,
-    tables: &BTreeMap<String, (String, String)>,
-) -> Result<Option<(String, String)>, Fault> {
-    let found = |name: &str| tables.get(name).map(|(engine, _)| (name.to_string(), engine.clone()));
-    if let Some((_, full)) = tables.get("distributed_logs_v2")
-        && (found("logs_v2").is_none() || shards(client, full).await? > 1)
+async fn choose(client: &Client, tables: &BTreeMap<String, Entry>) -> Result<Option<String>, Fault> {
+    let found = |name: &str| tables.contains_key(name).then(|| name.to_string());
+    if let Some(entry) = tables.get("distributed_logs_v2")
+        && (found("logs_v2").is_none() || shards(client, entry).await? > 1)
     {
         return Ok(found("distributed_logs_v2"));
     }
@@ -386,8 +447,8 @@ async fn choose(
 }
 
 /// How many shards the cluster of a Distributed table has. Without the right to know, many.
-async fn shards(client: &Client, engine_full: &str) -> Result<u64, Fault> {
-    let Some(cluster) = engine_full.split('\'').nth(1) else { return Ok(1) };
+async fn shards(client: &Client, entry: &Entry) -> Result<u64, Fault> {
+    let Some(cluster) = entry.argument(0) else { return Ok(1) };
     let sql =
         format!("SELECT uniqExact(shard_num) FROM system.clusters WHERE cluster = {}", sql_text(cluster));
     match client.small(&sql).await {
@@ -419,8 +480,21 @@ mod tests {
         let columns = columns.iter().map(|(n, t)| (n.to_string(), t.to_string())).collect();
         let table = "`d`.`t`".to_string();
         let (name, share) = ("d.t".to_string(), config::Share::default());
-        let engine = "MergeTree".to_string();
-        Layout { family, table, name, sharded: false, engine, has_parts: true, share, columns }
+        let (engine, identity) = ("MergeTree".to_string(), String::new());
+        let (sharded, has_parts, keeps_blocks, plain) = (false, true, false, true);
+        Layout {
+            family,
+            table,
+            name,
+            sharded,
+            engine,
+            has_parts,
+            share,
+            keeps_blocks,
+            plain,
+            identity,
+            columns,
+        }
     }
 
     #[test]
@@ -458,6 +532,26 @@ mod tests {
         for other in ["SharedMergeTree", "SharedReplacingMergeTree", "View", "Merge", "MaterializedView"] {
             assert!(!has_proven_parts(other), "{other}");
         }
+    }
+
+    #[test]
+    fn the_engine_tells_blocks_identity_and_the_local_table() {
+        let entry = |engine: &str, full: &str| Entry {
+            engine: engine.into(),
+            full: full.into(),
+            uuid: "0b3c".into(),
+        };
+        let plain = entry(
+            "MergeTree",
+            "MergeTree PARTITION BY x SETTINGS index_granularity = 8192, enable_block_number_column = 1, enable_block_offset_column = 1",
+        );
+        assert!(plain.keeps_blocks() && plain.identity() == "0b3c");
+        assert!(!entry("MergeTree", "MergeTree SETTINGS enable_block_number_column = 1").keeps_blocks());
+        let replicated = entry("ReplicatedMergeTree", "ReplicatedMergeTree('/ch/t/1', 'r1') ORDER BY x");
+        assert_eq!(replicated.identity(), "/ch/t/1");
+        let distributed = entry("Distributed", "Distributed('c', 'd', 'logs_v2', cityHash64(id))");
+        assert_eq!((distributed.local("d"), distributed.local("e")), (Some("logs_v2"), None));
+        assert_eq!(distributed.identity(), "");
     }
 
     #[test]

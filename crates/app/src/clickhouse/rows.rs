@@ -15,6 +15,8 @@ pub struct Rows {
 /// Where a row came from, and where it stands in the bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
+    /// Whether it is in our share of the hosts.
+    pub ours: bool,
     /// Shard number; 0 where there is only one.
     pub shard: u32,
     /// Part name, as a range of the bytes.
@@ -88,6 +90,7 @@ impl Rows {
 
 /// Checks one row and notes what is needed of it.
 fn walk(reader: &mut Reader<'_>) -> Result<Row, Fault> {
+    let ours = reader.u8()? != 0;
     let shard = reader.u32()?;
     let part_bytes = reader.bytes()?;
     if std::str::from_utf8(part_bytes).is_err() {
@@ -111,7 +114,7 @@ fn walk(reader: &mut Reader<'_>) -> Result<Row, Fault> {
     skip_entries(reader, |reader| reader.bytes().map(drop))?;
     reader.bytes()?; // scope name
     reader.bytes()?; // fingerprint
-    Ok(Row { shard, part, offset, key, timestamp_ns, body_bytes, body_bytes_read, start })
+    Ok(Row { ours, shard, part, offset, key, timestamp_ns, body_bytes, body_bytes_read, start })
 }
 
 /// Passes over a map whose values `value` passes over.
@@ -246,7 +249,8 @@ mod tests {
     }
 
     fn row(body: &[u8], attributes: &[(&str, &str)]) -> Vec<u8> {
-        let mut bytes = 3u32.to_le_bytes().to_vec();
+        let mut bytes = vec![1];
+        bytes.extend(3u32.to_le_bytes());
         put(&mut bytes, b"20261123_1_1_0");
         bytes.extend(9u64.to_le_bytes());
         bytes.extend(77u64.to_le_bytes());

@@ -97,9 +97,8 @@ impl Source {
         if !client.settings_allowed() {
             Event::NoSettings { user: client.user() }.emit();
         }
-        let (start, rows) = (self.config.start, self.config.batch_rows);
-        let opened =
-            Tail::open(Arc::clone(&client), layout.clone(), start, rows, self.position.as_deref()).await;
+        let saved = self.position.as_deref();
+        let opened = Tail::open(Arc::clone(&client), layout.clone(), &self.config, saved).await;
         let mut tail = match opened {
             Ok(tail) => tail,
             Err(error) => match error.downcast::<Fault>() {

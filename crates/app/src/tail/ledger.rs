@@ -1,69 +1,66 @@
-//! Which rows have been consumed, told by the parts of the table. Pure: no I/O.
+//! Which rows have been consumed, told by the parts of the table. Pure: no I/O, no clock.
 //!
 //! A MergeTree part is named `partition_min_max_level[_mutation]` after the insert blocks it holds.
 //! A new part is new rows; a merged part holds what its sources held. So consumed block ranges with
 //! their row counts tell what is new, however late a row's event time is. Rules of the game, each
 //! from a measured failure: never a highest number (blocks may appear out of order), always row
-//! accounting (a merge may have swallowed an unread part), names parsed against the partition id
-//! (it may itself hold separators).
+//! accounting (a merge may have swallowed an unread part).
 
+use super::minutes::Minutes;
+use super::part::Part;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most row keys held in memory, 8 bytes each. Beyond it, the keys of the segments consumed longest
 /// ago are forgotten; see [`Ledger::unknown`].
 pub const KEYS_MAX: usize = 4_000_000;
+/// Likewise where rows keep the block of their insertion, and keys are hardly needed.
+pub const KEYS_WITH_BLOCKS_MAX: usize = 250_000;
+/// Listings without any part of a partition until it is taken for dropped. Many, because a listing
+/// may come from a replica that lags.
+const ABSENT_MAX: u32 = 1_000;
+/// Most ranges of blocks that are told to ClickHouse in one condition, some 45 bytes each.
+const RANGES_MAX: usize = 2_000;
 
-/// One active part as it was listed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Part {
-    /// Shard number; 0 where there is only one.
-    pub shard: u32,
-    /// Partition id.
-    pub partition: String,
-    /// Full name.
-    pub name: String,
-    /// First insert block.
-    pub lo: i64,
-    /// Last insert block.
-    pub hi: i64,
-    /// How often it was merged.
-    pub level: u64,
-    /// Mutation version; 0 for none.
-    pub mutation: i64,
-    /// Rows.
-    pub rows: u64,
+/// Rows that were consumed, to tell them from new ones after a merge.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Rows {
+    /// How many are wanted; the others are older than the start, or another worker's.
+    pub wanted: u64,
+    /// Keys of wanted rows, sorted, with repetitions; fewer than `wanted` if some are forgotten.
+    pub keys: Vec<u64>,
+    /// Wanted rows by event time; fewer than `wanted` if not all were counted.
+    pub minutes: Minutes,
 }
 
-impl Part {
-    /// Parses the name; `None` if it is not a MergeTree part's.
-    pub fn parse(shard: u32, partition: &str, name: &str, rows: u64) -> Option<Part> {
-        let rest = name.strip_prefix(partition)?.strip_prefix('_')?;
-        let numbers: Vec<i64> = rest.split('_').map(str::parse).collect::<Result<_, _>>().ok()?;
-        let (lo, hi, level, mutation) = match numbers[..] {
-            [lo, hi, level] => (lo, hi, level, 0),
-            [lo, hi, level, mutation] => (lo, hi, level, mutation),
-            _ => return None,
-        };
-        let level = u64::try_from(level).ok()?;
-        let (partition, name) = (partition.to_string(), name.to_string());
-        (lo <= hi).then_some(Part { shard, partition, name, lo, hi, level, mutation, rows })
+impl Rows {
+    /// Notes one wanted row; [`Self::sort`] afterwards.
+    pub fn add(&mut self, key: u64, timestamp_ns: u64) {
+        self.wanted += 1;
+        self.keys.push(key);
+        self.minutes.add(Minutes::of(timestamp_ns), 1);
     }
 
-    fn partition_key(&self) -> (u32, String) {
-        (self.shard, self.partition.clone())
+    /// Brings the keys into order.
+    pub fn sort(&mut self) {
+        // The sort is adaptive: sorted runs merge in linear time.
+        self.keys.sort();
     }
 
-    fn holds(&self, segment: &Segment) -> bool {
-        self.lo <= segment.lo && segment.hi <= self.hi
-    }
-
-    fn overlaps(&self, segment: &Segment) -> bool {
-        self.lo <= segment.hi && segment.lo <= self.hi
+    /// Adds all of `more`.
+    pub fn merge(&mut self, more: Rows) {
+        self.wanted += more.wanted;
+        self.minutes.merge(&more.minutes);
+        if self.keys.is_empty() {
+            self.keys = more.keys;
+        } else {
+            self.keys.extend(more.keys);
+        }
+        self.sort();
     }
 }
 
 /// A consumed range of insert blocks of one partition.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Segment {
     /// First block.
     pub lo: i64,
@@ -73,19 +70,38 @@ pub struct Segment {
     pub level: u64,
     /// Mutation version of that part.
     pub mutation: i64,
-    /// Rows consumed.
+    /// Rows consumed, wanted or not.
     pub rows: u64,
+    /// Of these, rows passed over unread: they were there before the start.
+    pub passed: u64,
     /// Where reading goes on in the same part; `None`: all of it is consumed.
     pub next_offset: Option<u64>,
     /// Recency: higher was consumed later.
     pub serial: u64,
-    /// Keys of consumed rows, sorted, with repetitions. All of them are known if there are `rows`.
-    pub keys: Vec<u64>,
+    /// The rows that were read.
+    pub read: Rows,
+    /// No part of the last listing holds it.
+    pub absent: bool,
+    /// It will not come back under its number: only its keys count.
+    pub gone: bool,
 }
 
 impl Segment {
-    fn keys_known(&self) -> bool {
-        self.keys.len() as u64 >= self.rows
+    fn of(part: &Part, serial: u64) -> Segment {
+        let Part { lo, hi, level, mutation, .. } = *part;
+        Segment { lo, hi, level, mutation, serial, next_offset: Some(0), ..Segment::default() }
+    }
+
+    fn forgotten(&self) -> u64 {
+        (self.read.wanted + self.passed).saturating_sub(self.read.keys.len() as u64)
+    }
+
+    fn is_within(&self, part: &Part) -> bool {
+        part.holds(self.lo, self.hi)
+    }
+
+    fn overlaps(&self, part: &Part) -> bool {
+        part.overlaps(self.lo, self.hi)
     }
 }
 
@@ -98,11 +114,31 @@ pub enum Work {
     Mixed(Part),
 }
 
+impl Work {
+    /// The part to be read.
+    pub fn part(&self) -> &Part {
+        let (Work::Fresh { part, .. } | Work::Mixed(part)) = self;
+        part
+    }
+}
+
 /// Consumed ranges of all partitions of all shards.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ledger {
     pub(super) partitions: BTreeMap<(u32, String), Partition>,
     serial: u64,
+    /// Most keys held.
+    pub(super) keys_max: usize,
+    /// What is not listed is gone: see [`super::table::Abilities::plain`].
+    pub(super) plain: bool,
+    /// Segments that were listed before and are not in the last listing.
+    absent: usize,
+}
+
+impl Default for Ledger {
+    fn default() -> Ledger {
+        Ledger { partitions: BTreeMap::new(), serial: 0, keys_max: KEYS_MAX, plain: false, absent: 0 }
+    }
 }
 
 /// Consumed ranges of one partition.
@@ -116,24 +152,44 @@ pub struct Partition {
 }
 
 /// Rows delivered out of a mixed part.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Loose {
     /// First block of the part.
     pub lo: i64,
     /// Last block of the part.
     pub hi: i64,
-    /// Sorted keys of the rows.
-    pub keys: Vec<u64>,
+    /// Level of the part.
+    pub level: u64,
+    /// Mutation version of the part.
+    pub mutation: i64,
+    /// In this very part, all rows before this offset have been dealt with.
+    pub next_offset: u64,
+    /// The rows.
+    pub read: Rows,
 }
 
-/// Listings without any part of a partition until it is taken for dropped. Many, because a listing
-/// may come from a replica that lags.
-const ABSENT_MAX: u32 = 1_000;
+impl Loose {
+    fn is_of(&self, part: &Part) -> bool {
+        (self.lo, self.hi, self.level, self.mutation) == (part.lo, part.hi, part.level, part.mutation)
+    }
+}
+
+/// What the ledger can tell of the consumed rows of a part by event time.
+#[derive(Debug, Default)]
+pub struct ByMinute {
+    /// Wanted rows that were consumed.
+    pub consumed: Minutes,
+    /// Whether these are all of them, except rows passed over.
+    pub exact: bool,
+    /// Whether there may be rows that were passed over at the start.
+    pub passed: bool,
+}
 
 impl Ledger {
     /// What is new in `parts`, in the order of insertion. Merges of consumed parts are relabelled
     /// without reading.
     pub fn plan(&mut self, parts: &[Part]) -> Vec<Work> {
+        self.note_absent(parts);
         let mut works = Vec::new();
         for part in parts {
             let partition = self.partitions.entry(part.partition_key()).or_default();
@@ -142,6 +198,41 @@ impl Ledger {
         self.forget_dropped(parts);
         works.sort_by(|a, b| order(a).cmp(&order(b)));
         works
+    }
+
+    /// Notes which segments no listed part holds.
+    fn note_absent(&mut self, parts: &[Part]) {
+        let mut listed: BTreeMap<(u32, &str), Vec<&Part>> = BTreeMap::new();
+        for part in parts {
+            listed.entry((part.shard, part.partition.as_str())).or_default().push(part);
+        }
+        self.absent = 0;
+        for ((shard, id), partition) in &mut self.partitions {
+            let parts = listed.get(&(*shard, id.as_str())).map_or(&[][..], Vec::as_slice);
+            for segment in &mut partition.segments {
+                let is_there = |part: &&Part| match self.plain {
+                    // A part never changes under its name, and no merge is undone.
+                    true => segment.is_within(part) && !segment.contradicts(part),
+                    // A lagging replica shows the sources of a part that was consumed.
+                    false => segment.overlaps(part),
+                };
+                let was_absent = segment.absent;
+                segment.absent = segment.gone || !parts.iter().any(is_there);
+                self.absent += usize::from(segment.absent && !was_absent);
+                segment.gone |= segment.absent && self.plain;
+            }
+            if self.plain {
+                partition.loose.retain(|l| parts.iter().any(|part| part.holds(l.lo, l.hi)));
+            }
+            // What is gone and has no keys tells nothing.
+            partition.segments.retain(|s| !s.gone || !s.read.keys.is_empty());
+        }
+    }
+
+    /// How many segments were listed before and are not in the last listing: dropped, detached, or
+    /// of another table.
+    pub fn absent(&self) -> usize {
+        self.absent
     }
 
     fn forget_dropped(&mut self, parts: &[Part]) {
@@ -157,92 +248,159 @@ impl Ledger {
         self.partitions.retain(|_, partition| partition.absent <= ABSENT_MAX);
     }
 
-    /// Marks `part` as consumed up to `next_offset` (`None`: to its end). `keys` are those of the
-    /// rows consumed now.
-    pub fn consume(&mut self, part: &Part, rows: u64, next_offset: Option<u64>, keys: Vec<u64>) {
+    fn next_serial(&mut self) -> u64 {
         self.serial += 1;
-        let serial = self.serial;
-        let partition = self.partitions.entry(part.partition_key()).or_default();
-        let at = partition.segments.iter().position(|s| (s.lo, s.hi) == (part.lo, part.hi));
-        let at = at.unwrap_or_else(|| {
-            partition.segments.push(Segment {
-                lo: part.lo,
-                hi: part.hi,
-                level: part.level,
-                mutation: part.mutation,
-                rows: 0,
-                next_offset: Some(0),
-                serial,
-                keys: Vec::new(),
-            });
-            partition.segments.len() - 1
-        });
-        let segment = &mut partition.segments[at];
+        self.serial
+    }
+
+    /// Marks `rows` more rows of `part`, up to `next_offset` (`None`: to its end), as consumed.
+    /// `read` are the wanted ones among them.
+    pub fn consume(&mut self, part: &Part, rows: u64, next_offset: Option<u64>, read: Rows) {
+        let serial = self.next_serial();
+        let segment = self.partitions.entry(part.partition_key()).or_default().segment(part, serial);
         segment.rows += rows;
         segment.next_offset = next_offset;
         segment.serial = serial;
-        merge_keys(&mut segment.keys, keys);
+        segment.read.merge(read);
         self.evict();
     }
 
-    /// Notes rows delivered out of a mixed part.
-    pub fn deliver(&mut self, part: &Part, keys: Vec<u64>) {
-        let partition = self.partitions.entry(part.partition_key()).or_default();
-        match partition.loose.iter_mut().find(|l| (l.lo, l.hi) == (part.lo, part.hi)) {
-            Some(loose) => merge_keys(&mut loose.keys, keys),
-            None => {
-                let mut loose = Loose { lo: part.lo, hi: part.hi, keys: Vec::new() };
-                merge_keys(&mut loose.keys, keys);
-                partition.loose.push(loose);
-            }
-        }
+    /// Marks `part`, which was there before the start, as consumed without reading it.
+    pub fn pass_over(&mut self, part: &Part) {
+        let serial = self.next_serial();
+        let segment = self.partitions.entry(part.partition_key()).or_default().segment(part, serial);
+        (segment.rows, segment.passed, segment.next_offset) = (part.rows, part.rows, None);
     }
 
-    /// Marks a mixed part as consumed to the end: it takes the place of all it holds.
-    pub fn settle(&mut self, part: &Part) {
-        self.serial += 1;
+    /// Notes rows delivered out of a mixed part, of which all before `next_offset` are dealt with.
+    pub fn deliver(&mut self, part: &Part, next_offset: u64, read: Rows) {
         let partition = self.partitions.entry(part.partition_key()).or_default();
-        let mut keys = Vec::new();
-        for loose in partition.loose.extract_if(.., |l| part.lo <= l.lo && l.hi <= part.hi) {
-            merge_keys(&mut keys, loose.keys);
-        }
-        for segment in partition.segments.iter_mut().filter(|s| part.holds(s)) {
-            merge_keys(&mut keys, std::mem::take(&mut segment.keys));
-        }
-        partition.segments.retain(|segment| !part.holds(segment));
-        partition.segments.push(Segment {
-            lo: part.lo,
-            hi: part.hi,
-            level: part.level,
-            mutation: part.mutation,
-            rows: part.rows,
-            next_offset: None,
-            serial: self.serial,
-            keys,
+        let at = partition.loose.iter().position(|l| l.is_of(part)).unwrap_or_else(|| {
+            let Part { lo, hi, level, mutation, .. } = *part;
+            partition.loose.push(Loose { lo, hi, level, mutation, ..Loose::default() });
+            partition.loose.len() - 1
         });
+        let loose = &mut partition.loose[at];
+        loose.next_offset = loose.next_offset.max(next_offset);
+        loose.read.merge(read);
+    }
+
+    /// Marks a mixed part as consumed to the end: it takes the place of all it holds. `whole` are
+    /// all wanted rows of it, where they are known; without keys, if they are too many.
+    pub fn settle(&mut self, part: &Part, whole: Option<Rows>) {
+        let serial = self.next_serial();
+        let partition = self.partitions.entry(part.partition_key()).or_default();
+        let mut merged = Segment { rows: part.rows, next_offset: None, ..Segment::of(part, serial) };
+        for loose in partition.loose.extract_if(.., |l| part.holds(l.lo, l.hi)) {
+            merged.read.merge(loose.read);
+        }
+        for segment in partition.segments.extract_if(.., |s| !s.gone && s.is_within(part)) {
+            merged.passed += segment.passed;
+            merged.read.merge(segment.read);
+        }
+        if let Some(mut whole) = whole {
+            if whole.keys.is_empty() {
+                whole.keys = merged.read.keys;
+            }
+            (merged.read, merged.passed) = (whole, 0);
+        }
+        partition.segments.push(merged);
         self.evict();
+    }
+
+    /// How many rows of `part` must be new, by its number of rows. `None` where that cannot be
+    /// said: a mutation may have deleted rows, or a range reaches beyond the part.
+    pub fn expected_new(&self, part: &Part) -> Option<u64> {
+        let Some(partition) = self.partitions.get(&part.partition_key()) else { return Some(part.rows) };
+        let mut consumed = 0;
+        for segment in partition.segments.iter().filter(|s| !s.gone && s.overlaps(part)) {
+            if !segment.is_within(part) || segment.is_mutated_in(part) {
+                return None;
+            }
+            consumed += segment.rows;
+        }
+        for loose in partition.loose.iter().filter(|l| part.overlaps(l.lo, l.hi)) {
+            if !part.holds(loose.lo, loose.hi) {
+                return None;
+            }
+            consumed += loose.read.wanted;
+        }
+        part.rows.checked_sub(consumed)
+    }
+
+    /// The ranges of blocks of `part` that are consumed to the end; `None` if they are too many.
+    pub fn consumed_blocks(&self, part: &Part) -> Option<Vec<(i64, i64)>> {
+        let partition = self.partitions.get(&part.partition_key())?;
+        let whole = partition.segments.iter().filter(|s| !s.gone && s.next_offset.is_none());
+        let mut ranges: Vec<(i64, i64)> = whole.filter(|s| s.is_within(part)).map(|s| (s.lo, s.hi)).collect();
+        ranges.sort_unstable();
+        ranges.dedup_by(|next, last| {
+            let joins = next.0 == last.1 + 1;
+            if joins {
+                last.1 = next.1;
+            }
+            joins
+        });
+        (ranges.len() <= RANGES_MAX).then_some(ranges)
     }
 
     /// The sorted keys of all consumed rows that `part` may hold.
     pub fn known(&self, part: &Part) -> Vec<u64> {
         let Some(partition) = self.partitions.get(&part.partition_key()) else { return Vec::new() };
         let mut keys = Vec::new();
-        for loose in partition.loose.iter().filter(|l| part.lo <= l.hi && l.lo <= part.hi) {
-            keys.extend(&loose.keys);
+        for loose in partition.loose.iter().filter(|l| part.overlaps(l.lo, l.hi)) {
+            keys.extend(&loose.read.keys);
         }
-        for segment in partition.segments.iter().filter(|s| part.overlaps(s)) {
-            keys.extend(&segment.keys);
+        for segment in partition.segments.iter().filter(|s| !s.gone && s.overlaps(part)) {
+            keys.extend(&segment.read.keys);
         }
-        keys.sort_unstable();
+        keys.sort();
         keys
     }
 
-    /// How many consumed rows of `part` cannot be told from new ones, because their keys were
-    /// forgotten.
+    /// The sorted keys of rows of the partition that were consumed and are not listed any more:
+    /// if they are attached again, it is under another number.
+    pub fn known_absent(&self, part: &Part) -> Vec<u64> {
+        let Some(partition) = self.partitions.get(&part.partition_key()) else { return Vec::new() };
+        let absent = partition.segments.iter().filter(|s| s.absent && (s.gone || !s.overlaps(part)));
+        let mut keys: Vec<u64> = absent.flat_map(|s| s.read.keys.iter().copied()).collect();
+        keys.sort();
+        keys
+    }
+
+    /// How many consumed rows of `part` cannot be told from new ones by their keys, because these
+    /// were forgotten. What was delivered out of this very part is told by its offset.
     pub fn unknown(&self, part: &Part) -> u64 {
         let Some(partition) = self.partitions.get(&part.partition_key()) else { return 0 };
-        let held = partition.segments.iter().filter(|s| part.overlaps(s) && !s.keys_known());
-        held.map(|s| s.rows.saturating_sub(s.keys.len() as u64)).sum()
+        let held = partition.segments.iter().filter(|s| !s.gone && s.overlaps(part));
+        let loose = partition.loose.iter().filter(|l| part.overlaps(l.lo, l.hi) && !l.is_of(part));
+        let forgotten = |read: &Rows| read.wanted.saturating_sub(read.keys.len() as u64);
+        held.map(Segment::forgotten).sum::<u64>() + loose.map(|l| forgotten(&l.read)).sum::<u64>()
+    }
+
+    /// In this very part, all rows before this offset have been dealt with.
+    pub fn resume(&self, part: &Part) -> u64 {
+        let partition = self.partitions.get(&part.partition_key());
+        let loose = partition.and_then(|p| p.loose.iter().find(|l| l.is_of(part)));
+        loose.map_or(0, |l| l.next_offset)
+    }
+
+    /// The consumed rows that `part` may hold, by event time.
+    pub fn by_minute(&self, part: &Part) -> ByMinute {
+        let mut told = ByMinute { exact: true, ..ByMinute::default() };
+        let Some(partition) = self.partitions.get(&part.partition_key()) else { return told };
+        let mut add = |read: &Rows| {
+            told.consumed.merge(&read.minutes);
+            told.exact &= read.minutes.total() == read.wanted;
+        };
+        for segment in partition.segments.iter().filter(|s| !s.gone && s.overlaps(part)) {
+            add(&segment.read);
+            told.passed |= segment.passed > 0;
+        }
+        for loose in partition.loose.iter().filter(|l| part.overlaps(l.lo, l.hi)) {
+            add(&loose.read);
+        }
+        told
     }
 
     /// Consumed parts among `parts` whose keys are not known, newest first: they can be read again
@@ -252,32 +410,43 @@ impl Ledger {
             .iter()
             .filter(|part| {
                 let partition = self.partitions.get(&part.partition_key());
-                let same = |s: &&Segment| (s.lo, s.hi, s.rows) == (part.lo, part.hi, part.rows);
-                let segment = partition.and_then(|p| p.segments.iter().find(same));
-                segment.is_some_and(|s| s.next_offset.is_none() && !s.keys_known())
+                let segment = partition.and_then(|p| p.segments.iter().find(|s| s.is_whole(part)));
+                segment.is_some_and(|s| s.forgotten() > 0)
             })
             .collect();
         found.sort_by_key(|part| std::cmp::Reverse(part.hi));
         found
     }
 
-    /// Gives a consumed part its keys back; ignored unless there is one for each row.
-    pub fn restore_keys(&mut self, part: &Part, mut keys: Vec<u64>) {
-        keys.sort_unstable();
+    /// Gives a consumed part its rows back: all that are wanted.
+    pub fn restore(&mut self, part: &Part, mut read: Rows) {
+        read.sort();
         let partition = self.partitions.get_mut(&part.partition_key());
-        let segments = partition.into_iter().flat_map(|p| &mut p.segments);
-        for segment in segments.filter(|s| (s.lo, s.hi) == (part.lo, part.hi)) {
-            if segment.rows == keys.len() as u64 {
-                segment.keys = std::mem::take(&mut keys);
+        if let Some(segment) = partition.and_then(|p| p.segments.iter_mut().find(|s| s.is_whole(part))) {
+            (segment.read, segment.passed) = (read, 0);
+        }
+    }
+
+    /// Other rows are wanted than before: what was consumed counts as passed over.
+    pub fn forget_wanted(&mut self) {
+        for partition in self.partitions.values_mut() {
+            partition.loose.clear();
+            for segment in &mut partition.segments {
+                (segment.passed, segment.read) = (segment.rows, Rows::default());
             }
         }
+    }
+
+    /// Whether nothing has been consumed.
+    pub fn is_empty(&self) -> bool {
+        self.partitions.is_empty()
     }
 
     /// How many keys are held.
     pub fn keys_held(&self) -> usize {
         let of = |p: &Partition| {
-            let loose: usize = p.loose.iter().map(|l| l.keys.len()).sum();
-            loose + p.segments.iter().map(|s| s.keys.len()).sum::<usize>()
+            let loose: usize = p.loose.iter().map(|l| l.read.keys.len()).sum();
+            loose + p.segments.iter().map(|s| s.read.keys.len()).sum::<usize>()
         };
         self.partitions.values().map(of).sum()
     }
@@ -285,22 +454,18 @@ impl Ledger {
     /// Forgets the keys of the segments consumed longest ago until the rest fits.
     fn evict(&mut self) {
         let mut held = self.keys_held();
-        if held <= KEYS_MAX {
+        if held <= self.keys_max {
             return;
         }
-        let mut segments: Vec<&mut Segment> = self
-            .partitions
-            .values_mut()
-            .flat_map(|p| &mut p.segments)
-            .filter(|s| !s.keys.is_empty())
-            .collect();
+        let segments = self.partitions.values_mut().flat_map(|p| &mut p.segments);
+        let mut segments: Vec<&mut Segment> = segments.filter(|s| !s.read.keys.is_empty()).collect();
         segments.sort_by_key(|segment| segment.serial);
         for segment in segments {
-            if held <= KEYS_MAX {
+            if held <= self.keys_max {
                 break;
             }
-            held -= segment.keys.len();
-            segment.keys = Vec::new();
+            held -= segment.read.keys.len();
+            segment.read.keys = Vec::new();
         }
     }
 
@@ -311,10 +476,43 @@ impl Ledger {
     }
 }
 
+impl Segment {
+    /// Whether it is this part, consumed to the end.
+    fn is_whole(&self, part: &Part) -> bool {
+        let same = (self.lo, self.hi, self.rows) == (part.lo, part.hi, part.rows);
+        same && !self.gone && self.next_offset.is_none()
+    }
+
+    /// Whether a mutation touched its rows on their way into `part`. Mutations are numbered as
+    /// blocks are, and do not touch later ones.
+    fn is_mutated_in(&self, part: &Part) -> bool {
+        self.mutation != part.mutation && self.lo < part.mutation
+    }
+
+    /// Whether a part has its numbers and cannot be what was consumed.
+    fn contradicts(&self, part: &Part) -> bool {
+        if (self.lo, self.hi) != (part.lo, part.hi) {
+            return false;
+        }
+        let same = (self.level, self.mutation) == (part.level, part.mutation);
+        (same && self.next_offset.is_none() && self.rows != part.rows) || part.level < self.level
+    }
+}
+
 impl Partition {
+    /// The segment with the range of `part`, which is made if there is none.
+    fn segment(&mut self, part: &Part, serial: u64) -> &mut Segment {
+        let is_same = |s: &Segment| !s.gone && (s.lo, s.hi) == (part.lo, part.hi);
+        let at = self.segments.iter().position(is_same).unwrap_or_else(|| {
+            self.segments.push(Segment::of(part, serial));
+            self.segments.len() - 1
+        });
+        &mut self.segments[at]
+    }
+
     /// What there is to do for `part`, if anything.
     fn judge(&mut self, part: &Part) -> Option<Work> {
-        let exact = self.segments.iter_mut().find(|s| (s.lo, s.hi) == (part.lo, part.hi));
+        let exact = self.segments.iter_mut().find(|s| !s.gone && (s.lo, s.hi) == (part.lo, part.hi));
         if let Some(segment) = exact {
             match segment.next_offset {
                 Some(from) if (segment.level, segment.mutation) == (part.level, part.mutation) => {
@@ -322,6 +520,10 @@ impl Partition {
                 }
                 // A mutation or a merge with itself never adds rows.
                 None if part.rows <= segment.rows => {
+                    if part.rows < segment.rows {
+                        // Nobody knows which rows were deleted.
+                        segment.read.minutes = Minutes::default();
+                    }
                     segment.level = part.level;
                     segment.mutation = part.mutation;
                     segment.rows = part.rows;
@@ -330,17 +532,18 @@ impl Partition {
                 _ => return Some(Work::Mixed(part.clone())),
             }
         }
+        let live = || self.segments.iter().filter(|s| !s.gone);
         // A lagging replica shows the sources of a part that was consumed.
-        if self.segments.iter().any(|s| s.lo <= part.lo && part.hi <= s.hi) {
+        if live().any(|s| s.lo <= part.lo && part.hi <= s.hi) {
             return None;
         }
-        if !self.segments.iter().any(|s| part.overlaps(s)) {
+        let in_progress = self.loose.iter().any(|l| part.overlaps(l.lo, l.hi));
+        if !in_progress && !live().any(|s| s.overlaps(part)) {
             return Some(Work::Fresh { part: part.clone(), from: 0 });
         }
-        let held: Vec<&Segment> = self.segments.iter().filter(|s| part.holds(s)).collect();
+        let held: Vec<&Segment> = live().filter(|s| s.is_within(part)).collect();
         let rows: u64 = held.iter().map(|s| s.rows).sum();
-        let whole = held.iter().all(|s| s.next_offset.is_none() && s.mutation == part.mutation);
-        let in_progress = self.loose.iter().any(|l| part.lo <= l.hi && l.lo <= part.hi);
+        let whole = held.iter().all(|s| s.next_offset.is_none() && !s.is_mutated_in(part));
         if !whole || rows != part.rows || in_progress {
             return Some(Work::Mixed(part.clone()));
         }
@@ -350,72 +553,23 @@ impl Partition {
 
     /// A merge of consumed parts only.
     fn relabel(&mut self, part: &Part) {
-        let (held, mut kept): (Vec<Segment>, Vec<Segment>) =
-            std::mem::take(&mut self.segments).into_iter().partition(|s| part.holds(s));
-        let mut merged = Segment {
-            lo: part.lo,
-            hi: part.hi,
-            level: part.level,
-            mutation: part.mutation,
-            rows: part.rows,
-            next_offset: None,
-            serial: 0,
-            keys: Vec::new(),
-        };
-        for segment in held {
+        let mut merged = Segment { rows: part.rows, next_offset: None, ..Segment::of(part, 0) };
+        for segment in self.segments.extract_if(.., |s| !s.gone && s.is_within(part)) {
             merged.serial = merged.serial.max(segment.serial);
-            merged.keys.extend(segment.keys);
+            merged.passed += segment.passed;
+            merged.read.wanted += segment.read.wanted;
+            merged.read.minutes.merge(&segment.read.minutes);
+            merged.read.keys.extend(segment.read.keys);
         }
-        merged.keys.sort_unstable();
-        kept.push(merged);
-        self.segments = kept;
+        merged.read.sort();
+        self.segments.push(merged);
     }
 }
 
 /// Insertion order: block numbers of plain MergeTree count over the whole table.
 fn order(work: &Work) -> (i64, u32, &str) {
-    let (Work::Fresh { part, .. } | Work::Mixed(part)) = work;
+    let part = work.part();
     (part.lo, part.shard, &part.name)
-}
-
-/// Adds `more` to the sorted `keys`.
-fn merge_keys(keys: &mut Vec<u64>, more: Vec<u64>) {
-    if keys.is_empty() {
-        *keys = more;
-    } else {
-        keys.extend(more);
-    }
-    // The sort is adaptive: two sorted runs merge in linear time.
-    keys.sort();
-}
-
-/// Tells new rows from known ones by counting keys: of rows with one key, as many are known as the
-/// sorted list holds it times.
-#[derive(Debug)]
-pub struct Sieve {
-    known: Vec<u64>,
-    used: Vec<bool>,
-}
-
-impl Sieve {
-    /// `known` must be sorted.
-    pub fn new(known: Vec<u64>) -> Sieve {
-        let used = vec![false; known.len()];
-        Sieve { known, used }
-    }
-
-    /// Whether the row with this key is new; each row must be asked about once.
-    pub fn is_new(&mut self, key: u64) -> bool {
-        let from = self.known.partition_point(|k| *k < key);
-        let same = (from..self.known.len()).take_while(|at| self.known[*at] == key);
-        match same.into_iter().find(|at| !self.used[*at]) {
-            Some(at) => {
-                self.used[at] = true;
-                false
-            }
-            None => true,
-        }
-    }
 }
 
 #[cfg(test)]

@@ -9,11 +9,20 @@
 mod by_time;
 mod insert;
 mod ledger;
+mod minutes;
+mod mixed;
+mod part;
 mod parts;
 mod position;
+mod progress;
+mod sieve;
+mod sql;
+mod table;
+
+pub use progress::{Backlog, backlog};
 
 use crate::clickhouse::{Client, Fault, Layout, Rows};
-use crate::config::Start;
+use crate::config::{self, Start};
 use crate::events::Event;
 use by_time::Looks;
 use otel_log_ai_core::otel::LogRecord;
@@ -85,19 +94,19 @@ pub struct Tail {
 /// How the table is read.
 #[derive(Debug)]
 enum Reader {
-    Parts(parts::Parts),
+    Parts(parts::Parts<sql::Sql>),
     ByTime(by_time::ByTime),
 }
 
 impl Tail {
-    /// Opens at `saved` or, without it, where `start` says. `batch_rows` bounds a batch.
+    /// Opens at `saved` or, without it, where `config` says.
     pub async fn open(
         client: Arc<Client>,
         layout: Layout,
-        start: Start,
-        batch_rows: u64,
+        config: &config::ClickHouse,
         saved: Option<&str>,
     ) -> anyhow::Result<Tail> {
+        let (start, batch_rows) = (config.start, config.batch_rows);
         let saved = match saved.map(Position::from_json).transpose()? {
             Some(position) if position.table != layout.name => {
                 Event::OtherTable { saved: &position.table, now: &layout.name }.emit();
@@ -110,7 +119,13 @@ impl Tail {
             other => other,
         };
         let reader = match layout.has_parts {
-            true => Reader::Parts(parts::Parts::open(client, layout, start, batch_rows, saved).await?),
+            true => {
+                let is_first = saved.is_none();
+                let position = at(&layout, start, saved);
+                let options = parts::Options { batch_rows, catch_up: config.catch_up };
+                let table = sql::Sql::new(client, layout);
+                Reader::Parts(parts::Parts::open(table, start, options, position, is_first).await?)
+            }
             false => {
                 let looks = Looks::default();
                 Event::NoParts { table: &layout.name, engine: &layout.engine, window: looks.window }.emit();
@@ -137,6 +152,30 @@ impl Tail {
             Reader::ByTime(scan) => scan.position(),
         }
     }
+}
+
+/// The position to go on from: `saved`, unless it is about another table or another share.
+fn at(layout: &Layout, start: Start, saved: Option<Position>) -> Position {
+    let since_ns = if let Start::At(ns) = start { ns } else { 0 };
+    let mut position = saved.unwrap_or_else(|| Position::start(&layout.name, since_ns, now_ns()));
+    if !position.identity.is_empty() && !layout.identity.is_empty() && position.identity != layout.identity {
+        Event::TableCreatedAnew { table: &layout.name }.emit();
+        // All its rows are new.
+        position = Position::start(&layout.name, position.since_ns, now_ns());
+    }
+    position.identity = layout.identity.clone();
+    let share = layout.share.to_string();
+    if position.share.is_empty() {
+        // Positions of earlier versions are about everything.
+        position.share = config::Share::default().to_string();
+    }
+    if position.share != share {
+        if !position.ledger.is_empty() {
+            Event::ShareChanged { saved: &position.share, now: &share }.emit();
+        }
+        position.share_anew(share);
+    }
+    position
 }
 
 /// The clock, nanoseconds since the epoch.

@@ -3,11 +3,12 @@
 //! It holds every consumed range and, bounded, the keys of rows consumed last. Keys are needed
 //! where ClickHouse merges rows we have read with rows we have not while we are away. Ranges whose
 //! part is still there get their keys back from ClickHouse on opening; for those that were merged
-//! meanwhile the stored keys decide. Where neither helps, rows of the last hour before the stop may
-//! be seen again (never lost); this is counted.
+//! meanwhile the stored keys decide. Where neither helps, the consumed rows of each minute are known
+//! by number: rows of minutes with more may be seen again (never lost); this is counted.
 
 use super::by_time::Scan;
-use super::ledger::{Ledger, Loose, Partition, Segment};
+use super::ledger::{Ledger, Loose, Partition, Rows, Segment};
+use super::minutes::Minutes;
 use anyhow::{Context, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -15,6 +16,9 @@ use serde::{Deserialize, Serialize};
 
 /// Most row keys stored with the position: 8 bytes each, about 350 KB of JSON.
 pub const KEYS_STORED_MAX: usize = 32_768;
+/// How much earlier than the first start a row of a part that was passed over may be dated, to be
+/// delivered if it cannot be told from those, nanoseconds.
+const LATENESS_NS: u64 = 3_600 * 1_000_000_000;
 
 const VERSION: u32 = 1;
 
@@ -23,10 +27,16 @@ const VERSION: u32 = 1;
 pub struct Position {
     /// `database.table` it is about.
     pub table: String,
+    /// What tells this table from another of the same name; empty if nothing does.
+    pub identity: String,
+    /// Which share of the rows was read, for people; empty in positions of earlier versions.
+    pub share: String,
     /// Rows with an earlier event time are not wanted, nanoseconds since the epoch.
     pub since_ns: u64,
-    /// When everything listed had been consumed last, by our clock.
+    /// When everything listed had been consumed last, by ClickHouse's clock.
     pub as_of_ns: u64,
+    /// Rows dated earlier, in parts that were passed over at the start, were there before it.
+    pub passed_ns: u64,
     /// By parts.
     pub ledger: Ledger,
     /// By event time, for tables without parts.
@@ -37,8 +47,14 @@ pub struct Position {
 struct Stored {
     version: u32,
     table: String,
+    #[serde(default)]
+    identity: String,
+    #[serde(default)]
+    share: String,
     since_ns: u64,
     as_of_ns: u64,
+    #[serde(default)]
+    passed_ns: Option<u64>,
     partitions: Vec<StoredPartition>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     scan: Option<Scan>,
@@ -49,9 +65,11 @@ struct StoredPartition {
     shard: u32,
     id: String,
     segments: Vec<StoredSegment>,
-    /// First block, last block, keys.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// First block, last block, keys: as earlier versions wrote it.
+    #[serde(default, skip_serializing)]
     loose: Vec<(i64, i64, String)>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    mixed: Vec<StoredLoose>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -63,14 +81,66 @@ struct StoredSegment {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next_offset: Option<u64>,
     serial: u64,
+    /// Earlier versions did not tell: then all rows count as passed over, unless their keys are there.
+    #[serde(default)]
+    passed: Option<u64>,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    gone: bool,
+    #[serde(flatten)]
+    read: StoredRows,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredLoose {
+    blocks: (i64, i64),
+    level: u64,
+    mutation: i64,
+    next_offset: u64,
+    #[serde(flatten)]
+    read: StoredRows,
+}
+
+#[derive(Serialize, Deserialize)]
+struct StoredRows {
+    #[serde(default)]
+    wanted: u64,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     keys: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    minutes: String,
+}
+
+impl StoredRows {
+    fn of(rows: &Rows, with_keys: bool) -> StoredRows {
+        let keys = if with_keys { pack(&rows.keys) } else { String::new() };
+        StoredRows { wanted: rows.wanted, keys, minutes: rows.minutes.pack() }
+    }
+
+    fn rows(&self) -> anyhow::Result<Rows> {
+        Ok(Rows { wanted: self.wanted, keys: unpack(&self.keys)?, minutes: Minutes::unpack(&self.minutes)? })
+    }
 }
 
 impl Position {
     /// A position before everything.
     pub fn start(table: &str, since_ns: u64, as_of_ns: u64) -> Position {
-        Position { table: table.into(), since_ns, as_of_ns, ledger: Ledger::default(), scan: None }
+        Position {
+            table: table.into(),
+            identity: String::new(),
+            share: String::new(),
+            since_ns,
+            as_of_ns,
+            passed_ns: as_of_ns.saturating_sub(LATENESS_NS),
+            ledger: Ledger::default(),
+            scan: None,
+        }
+    }
+
+    /// Other rows are wanted from now on.
+    pub fn share_anew(&mut self, share: String) {
+        self.share = share;
+        self.passed_ns = self.as_of_ns.saturating_sub(LATENESS_NS);
+        self.ledger.forget_wanted();
     }
 
     /// As JSON.
@@ -79,34 +149,18 @@ impl Position {
         let partitions = self.ledger.partitions.iter().map(|((shard, id), partition)| StoredPartition {
             shard: *shard,
             id: id.clone(),
-            segments: partition
-                .segments
-                .iter()
-                .map(|s| StoredSegment {
-                    blocks: (s.lo, s.hi),
-                    level: s.level,
-                    mutation: s.mutation,
-                    rows: s.rows,
-                    next_offset: s.next_offset,
-                    serial: s.serial,
-                    keys: if s.serial >= stored_serial_min && s.keys.len() <= KEYS_STORED_MAX {
-                        pack(&s.keys)
-                    } else {
-                        String::new()
-                    },
-                })
-                .collect(),
-            loose: partition
-                .loose
-                .iter()
-                .map(|l| (l.lo, l.hi, pack(&l.keys[..l.keys.len().min(KEYS_STORED_MAX)])))
-                .collect(),
+            segments: partition.segments.iter().map(|s| s.stored(stored_serial_min)).collect(),
+            loose: Vec::new(),
+            mixed: partition.loose.iter().map(Loose::stored).collect(),
         });
         let stored = Stored {
             version: VERSION,
             table: self.table.clone(),
+            identity: self.identity.clone(),
+            share: self.share.clone(),
             since_ns: self.since_ns,
             as_of_ns: self.as_of_ns,
+            passed_ns: Some(self.passed_ns),
             partitions: partitions.collect(),
             scan: self.scan.clone(),
         };
@@ -118,8 +172,8 @@ impl Position {
     fn oldest_stored_serial(&self) -> u64 {
         let segments = self.ledger.partitions.values().flat_map(|p| &p.segments);
         let mut sizes: Vec<(u64, usize)> = segments
-            .filter(|s| !s.keys.is_empty() && s.keys.len() <= KEYS_STORED_MAX)
-            .map(|s| (s.serial, s.keys.len()))
+            .filter(|s| !s.read.keys.is_empty() && s.read.keys.len() <= KEYS_STORED_MAX)
+            .map(|s| (s.serial, s.read.keys.len()))
             .collect();
         sizes.sort_unstable_by(|a, b| b.cmp(a));
         let mut left = KEYS_STORED_MAX;
@@ -143,29 +197,79 @@ impl Position {
         let mut ledger = Ledger::default();
         for partition in stored.partitions {
             let mut segments = Vec::with_capacity(partition.segments.len());
-            for s in partition.segments {
-                segments.push(Segment {
-                    lo: s.blocks.0,
-                    hi: s.blocks.1,
-                    level: s.level,
-                    mutation: s.mutation,
-                    rows: s.rows,
-                    next_offset: s.next_offset,
-                    serial: s.serial,
-                    keys: unpack(&s.keys)?,
-                });
+            for segment in partition.segments {
+                segments.push(segment.segment()?);
             }
             let mut loose = Vec::new();
             for (lo, hi, keys) in partition.loose {
-                loose.push(Loose { lo, hi, keys: unpack(&keys)? });
+                let keys = unpack(&keys)?;
+                let read = Rows { wanted: keys.len() as u64, keys, minutes: Minutes::default() };
+                loose.push(Loose { lo, hi, read, ..Loose::default() });
+            }
+            for mixed in partition.mixed {
+                let StoredLoose { blocks: (lo, hi), level, mutation, next_offset, read } = mixed;
+                loose.push(Loose { lo, hi, level, mutation, next_offset, read: read.rows()? });
             }
             ledger
                 .partitions
                 .insert((partition.shard, partition.id), Partition { segments, loose, absent: 0 });
         }
         ledger.resume_serial();
-        let Stored { table, since_ns, as_of_ns, scan, .. } = stored;
-        Ok(Position { table, since_ns, as_of_ns, ledger, scan })
+        let Stored { table, identity, share, since_ns, as_of_ns, scan, .. } = stored;
+        let passed_ns = stored.passed_ns.unwrap_or(as_of_ns.saturating_sub(LATENESS_NS));
+        Ok(Position { table, identity, share, since_ns, as_of_ns, passed_ns, ledger, scan })
+    }
+}
+
+impl Segment {
+    fn stored(&self, serial_min: u64) -> StoredSegment {
+        let with_keys = self.serial >= serial_min && self.read.keys.len() <= KEYS_STORED_MAX;
+        StoredSegment {
+            blocks: (self.lo, self.hi),
+            level: self.level,
+            mutation: self.mutation,
+            rows: self.rows,
+            next_offset: self.next_offset,
+            serial: self.serial,
+            passed: Some(self.passed),
+            gone: self.gone,
+            read: StoredRows::of(&self.read, with_keys),
+        }
+    }
+}
+
+impl StoredSegment {
+    fn segment(self) -> anyhow::Result<Segment> {
+        let mut read = self.read.rows()?;
+        let passed = self.passed.unwrap_or_else(|| {
+            read.wanted = read.keys.len() as u64;
+            self.rows.saturating_sub(read.wanted)
+        });
+        Ok(Segment {
+            lo: self.blocks.0,
+            hi: self.blocks.1,
+            level: self.level,
+            mutation: self.mutation,
+            rows: self.rows,
+            passed,
+            next_offset: self.next_offset,
+            serial: self.serial,
+            read,
+            absent: false,
+            gone: self.gone,
+        })
+    }
+}
+
+impl Loose {
+    fn stored(&self) -> StoredLoose {
+        StoredLoose {
+            blocks: (self.lo, self.hi),
+            level: self.level,
+            mutation: self.mutation,
+            next_offset: self.next_offset,
+            read: StoredRows::of(&self.read, self.read.keys.len() <= KEYS_STORED_MAX),
+        }
     }
 }
 
@@ -186,7 +290,14 @@ fn unpack(text: &str) -> anyhow::Result<Vec<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tail::ledger::Part;
+    use crate::tail::part::Part;
+
+    fn keys(keys: impl IntoIterator<Item = u64>) -> Rows {
+        let mut rows = Rows::default();
+        keys.into_iter().for_each(|key| rows.add(key, 60_000_000_000 * key));
+        rows.sort();
+        rows
+    }
 
     fn part(name: &str, rows: u64) -> Part {
         Part::parse(0, "p", name, rows).unwrap()
@@ -195,9 +306,9 @@ mod tests {
     #[test]
     fn a_position_survives_storage() {
         let mut position = Position::start("d.t", 5, 6);
-        position.ledger.consume(&part("p_1_1_0", 2), 2, None, vec![9, 3]);
-        position.ledger.consume(&part("p_2_2_0", 10), 4, Some(4), vec![1, 2, 3, 4]);
-        position.ledger.deliver(&part("p_1_5_1", 20), vec![8]);
+        position.ledger.consume(&part("p_1_1_0", 2), 2, None, keys([9, 3]));
+        position.ledger.consume(&part("p_2_2_0", 10), 4, Some(4), keys([1, 2, 3, 4]));
+        position.ledger.deliver(&part("p_1_5_1", 20), 7, keys([8]));
         assert_eq!(Position::from_json(&position.to_json()).unwrap(), position);
     }
 
@@ -205,16 +316,30 @@ mod tests {
     fn stored_keys_are_bounded_and_the_newest_are_kept() {
         let mut position = Position::start("d.t", 0, 0);
         for n in 1..=10 {
-            let keys = (0..10_000).map(|k| n * 1_000_000 + k).collect();
-            position.ledger.consume(&part(&format!("p_{n}_{n}_0"), 10_000), 10_000, None, keys);
+            let mut read = Rows::default();
+            (0..10_000).for_each(|k| read.add(n * 1_000_000 + k, n));
+            position.ledger.consume(&part(&format!("p_{n}_{n}_0"), 10_000), 10_000, None, read);
         }
         let json = position.to_json();
         assert!(json.len() < 500_000, "{}", json.len());
         let read = Position::from_json(&json).unwrap();
         let known: Vec<usize> =
-            read.ledger.partitions.values().flat_map(|p| &p.segments).map(|s| s.keys.len()).collect();
+            read.ledger.partitions.values().flat_map(|p| &p.segments).map(|s| s.read.keys.len()).collect();
         assert_eq!(known, [0, 0, 0, 0, 0, 0, 0, 10_000, 10_000, 10_000]);
         assert_eq!(read.ledger.unknown(&part("p_1_10_1", 100_000)), 70_000);
+    }
+
+    #[test]
+    fn a_position_of_an_earlier_version_is_understood() {
+        let json = r#"{"version":1,"table":"d.t","since_ns":0,"as_of_ns":7200000000000,"partitions":[{"shard":0,
+            "id":"p","segments":[{"blocks":[1,1],"level":0,"mutation":0,"rows":1,"serial":1,"keys":"CQAAAAAAAAA"},
+            {"blocks":[2,2],"level":0,"mutation":0,"rows":5,"serial":2}],"loose":[[1,3,"CAAAAAAAAAA"]]}]}"#;
+        let position = Position::from_json(json).unwrap();
+        assert_eq!(position.passed_ns, 3_600_000_000_000);
+        let merged = part("p_1_3_1", 20);
+        assert_eq!(position.ledger.known(&merged), [8, 9]);
+        assert_eq!(position.ledger.unknown(&merged), 5);
+        assert_eq!(position.ledger.expected_new(&merged), Some(13));
     }
 
     #[test]

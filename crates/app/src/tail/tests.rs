@@ -42,7 +42,7 @@ pub(super) fn fresh(tables: Tables, database: &str) -> &'static ClickHouse {
 async fn open(settings: &Settings, saved: Option<&str>) -> Tail {
     let client = Arc::new(Client::connect(settings).await.unwrap());
     let layout = Layout::detect(&client, settings).await.unwrap();
-    Tail::open(client, layout, settings.start, settings.batch_rows, saved).await.unwrap()
+    Tail::open(client, layout, settings, saved).await.unwrap()
 }
 
 /// Reads all there is; the position after it.
@@ -399,17 +399,8 @@ async fn a_position_of_another_table_starts_over() {
     let position = open(&settings(server, "other_a"), None).await.position();
     let mut tail = open(&settings(server, "other_b"), Some(&position)).await;
     assert_eq!(tail.next().await.unwrap().unwrap().len(), 5);
-    let garbage = Tail::open(
-        Arc::new(Client::connect(&settings(server, "other_b")).await.unwrap()),
-        Layout::detect(
-            &Client::connect(&settings(server, "other_b")).await.unwrap(),
-            &settings(server, "other_b"),
-        )
-        .await
-        .unwrap(),
-        Start::Now,
-        10,
-        Some("garbage"),
-    );
-    assert!(garbage.await.is_err());
+    let settings = settings(server, "other_b");
+    let client = Arc::new(Client::connect(&settings).await.unwrap());
+    let layout = Layout::detect(&client, &settings).await.unwrap();
+    assert!(Tail::open(client, layout, &settings, Some("garbage")).await.is_err());
 }

@@ -40,6 +40,8 @@ pub struct Metrics {
     detections: Counts<1>,
     rules_seen: Mutex<BTreeMap<String, Counter>>,
     backlog: Mutex<Backlog>,
+    backlog_eta: Gauge,
+    mismatches: Counts<1>,
     polls: Family<Labels<1>, Histogram>,
     evaluations: Histogram,
     commits: Histogram,
@@ -92,6 +94,8 @@ impl Metrics {
             detections: Counts::default(),
             rules_seen: Mutex::default(),
             backlog: Mutex::default(),
+            backlog_eta: Gauge::default(),
+            mismatches: Counts::default(),
             polls: Family::new_with_constructor(durations),
             evaluations: durations(),
             commits: durations(),
@@ -113,7 +117,11 @@ impl Metrics {
     fn register(&mut self) {
         let r = &mut self.registry;
         r.register("detections", "Matches of a rule and a row, by rule", self.detections.clone());
+        let help = "Merged parts in which not as many rows were new as there must be, by what told";
+        r.register("accounting_mismatches", help, self.mismatches.clone());
         let seconds = Unit::Seconds;
+        let help = "How long it will take to read what waits";
+        r.register_with_unit("backlog_eta", help, seconds.clone(), self.backlog_eta.clone());
         let help = "Time to ask ClickHouse for new rows, by what came of it";
         r.register_with_unit("poll", help, seconds.clone(), self.polls.clone());
         let help = "Time to evaluate the rules on a batch";
@@ -167,6 +175,16 @@ impl Metrics {
         while backlog.waiting.len() > PARTITIONS_MAX {
             backlog.waiting.pop_first();
         }
+    }
+
+    /// How long it will take to read what waits, seconds.
+    pub fn backlog_eta(&self, seconds: u64) {
+        self.backlog_eta.set(i64::try_from(seconds).unwrap_or(i64::MAX));
+    }
+
+    /// In a merged part not as many rows were new as there must be.
+    pub fn mismatch(&self, told_by: &'static str) {
+        self.mismatches.get_or_create_owned(&[("by", told_by.to_owned())]).inc();
     }
 
     /// ClickHouse was asked for new rows.
@@ -269,6 +287,7 @@ const COUNTS: &[Named] = &[
     ("bodies_cut", "Bodies cut because they were too long", |c| &c.bodies_cut),
     ("rows_passed_over", "Rows that could not be read or evaluated", |c| &c.rows_passed_over),
     ("rows_uncertain", "Rows that may have been read before", |c| &c.rows_uncertain),
+    ("rows_attached", "Rows that came back in parts that were attached again", |c| &c.rows_attached),
     ("parts_vanished", "Parts merged away between listing and reading", |c| &c.parts_vanished),
     ("source_failures", "Failed attempts to read from ClickHouse", |c| &c.source_failures),
     ("store_failures", "Failed attempts to write the state file", |c| &c.store_failures),

@@ -12,8 +12,8 @@ mod tests;
 
 pub use buckets::Scan;
 
-use super::ledger::Sieve;
 use super::position::Position;
+use super::sieve::Sieve;
 use super::{BATCH_BYTES_MAX, Batch, ROW_ATTEMPTS, now_ns};
 use crate::clickhouse::{Client, Fault, Kind, Layout, Reader, Rows};
 use crate::config::Start;

@@ -1,4 +1,13 @@
 use super::*;
+use crate::tail::sieve::Sieve;
+
+/// Rows with these keys, each in a minute of its own number.
+fn read(keys: impl IntoIterator<Item = u64>) -> Rows {
+    let mut rows = Rows::default();
+    keys.into_iter().for_each(|key| rows.add(key, 60_000_000_000 * key));
+    rows.sort();
+    rows
+}
 
 fn part(name: &str, rows: u64) -> Part {
     Part::parse(0, "20261122-15", &format!("20261122-15_{name}"), rows).unwrap()
@@ -23,15 +32,15 @@ fn new_parts_come_in_the_order_of_insertion_and_once() {
     let mut ledger = Ledger::default();
     let parts = [part("3_3_0", 5), part("1_1_0", 2)];
     assert_eq!(ledger.plan(&parts), [fresh("1_1_0", 2), fresh("3_3_0", 5)]);
-    ledger.consume(&parts[0], 5, None, vec![1, 2, 3, 4, 5]);
+    ledger.consume(&parts[0], 5, None, read([1, 2, 3, 4, 5]));
     assert_eq!(ledger.plan(&parts), [fresh("1_1_0", 2)]);
 }
 
 #[test]
 fn a_merge_of_consumed_parts_is_not_read() {
     let mut ledger = Ledger::default();
-    ledger.consume(&part("1_1_0", 2), 2, None, vec![1, 2]);
-    ledger.consume(&part("3_3_0", 1), 1, None, vec![3]);
+    ledger.consume(&part("1_1_0", 2), 2, None, read([1, 2]));
+    ledger.consume(&part("3_3_0", 1), 1, None, read([3]));
     assert!(ledger.plan(&[part("1_3_1", 3)]).is_empty());
     assert_eq!(ledger.known(&part("1_9_2", 9)), [1, 2, 3]);
     // Its sources, shown by a lagging replica, are not new either.
@@ -41,20 +50,20 @@ fn a_merge_of_consumed_parts_is_not_read() {
 #[test]
 fn a_merge_that_swallowed_an_unread_part_is_mixed() {
     let mut ledger = Ledger::default();
-    ledger.consume(&part("1_1_0", 2), 2, None, vec![1, 2]);
-    ledger.consume(&part("3_3_0", 1), 1, None, vec![3]);
+    ledger.consume(&part("1_1_0", 2), 2, None, read([1, 2]));
+    ledger.consume(&part("3_3_0", 1), 1, None, read([3]));
     let merged = part("1_3_1", 7);
     assert_eq!(ledger.plan(std::slice::from_ref(&merged)), [Work::Mixed(merged.clone())]);
     let mut sieve = Sieve::new(ledger.known(&merged));
     let new: Vec<u64> = [1, 10, 2, 11, 3, 3, 12].into_iter().filter(|k| sieve.is_new(*k)).collect();
     assert_eq!(new, [10, 11, 3, 12], "the second 3 is another row with the same content");
-    ledger.deliver(&merged, vec![10, 11]);
+    ledger.deliver(&merged, 4, read([10, 11]));
     assert_eq!(ledger.known(&merged), [1, 2, 3, 10, 11]);
     // Merged further before it was finished: what was delivered stays known.
     let further = part("1_4_2", 8);
     assert_eq!(ledger.plan(std::slice::from_ref(&further)), [Work::Mixed(further.clone())]);
-    ledger.deliver(&further, vec![3, 12, 13]);
-    ledger.settle(&further);
+    ledger.deliver(&further, 8, read([3, 12, 13]));
+    ledger.settle(&further, None);
     assert!(ledger.plan(std::slice::from_ref(&further)).is_empty());
     assert_eq!(ledger.known(&further).len(), 8);
     assert_eq!(ledger.unknown(&further), 0);
@@ -64,7 +73,7 @@ fn a_merge_that_swallowed_an_unread_part_is_mixed() {
 fn a_half_read_part_goes_on_where_it_stopped_unless_it_was_merged() {
     let mut ledger = Ledger::default();
     let big = part("1_1_0", 100);
-    ledger.consume(&big, 40, Some(40), (0..40).collect());
+    ledger.consume(&big, 40, Some(40), read(0..40));
     assert_eq!(ledger.plan(std::slice::from_ref(&big)), [Work::Fresh { part: big.clone(), from: 40 }]);
     let merged = part("1_2_1", 110);
     assert_eq!(ledger.plan(std::slice::from_ref(&merged)), [Work::Mixed(merged.clone())]);
@@ -77,7 +86,7 @@ fn a_half_read_part_goes_on_where_it_stopped_unless_it_was_merged() {
 #[test]
 fn a_mutation_adds_no_rows() {
     let mut ledger = Ledger::default();
-    ledger.consume(&part("1_1_0", 5), 5, None, vec![1, 2, 3, 4, 5]);
+    ledger.consume(&part("1_1_0", 5), 5, None, read([1, 2, 3, 4, 5]));
     assert!(ledger.plan(&[part("1_1_0_7", 3)]).is_empty());
     assert!(matches!(ledger.plan(&[part("1_2_1_7", 6)])[..], [Work::Mixed(_)]));
 }
@@ -85,7 +94,7 @@ fn a_mutation_adds_no_rows() {
 #[test]
 fn a_dropped_partition_is_forgotten_only_when_its_shard_answers() {
     let mut ledger = Ledger::default();
-    ledger.consume(&part("1_1_0", 1), 1, None, vec![1]);
+    ledger.consume(&part("1_1_0", 1), 1, None, read([1]));
     for _ in 0..=ABSENT_MAX {
         ledger.plan(&[]);
     }
@@ -102,11 +111,52 @@ fn keys_come_back_while_the_part_is_there() {
     let mut ledger = Ledger::default();
     let parts = [part("1_1_0", 2), part("2_2_0", 3)];
     for part in &parts {
-        ledger.consume(part, part.rows, None, vec![]);
+        ledger.pass_over(part);
     }
     assert_eq!(ledger.unknown(&part("1_2_1", 5)), 5);
     assert_eq!(ledger.without_keys(&parts), [&parts[1], &parts[0]]);
-    ledger.restore_keys(&parts[0], vec![5, 4]);
-    ledger.restore_keys(&parts[1], vec![1]);
-    assert_eq!(ledger.unknown(&part("1_2_1", 5)), 3, "one key for three rows proves nothing");
+    ledger.restore(&parts[0], read([5, 4]));
+    assert_eq!(ledger.unknown(&part("1_2_1", 5)), 3);
+    assert_eq!(ledger.known(&part("1_2_1", 5)), [4, 5]);
+}
+
+#[test]
+fn later_parts_are_not_touched_by_a_mutation() {
+    let mut ledger = Ledger::default();
+    ledger.consume(&part("1_1_0", 2), 2, None, read([1, 2]));
+    ledger.consume(&part("8_8_0", 1), 1, None, read([3]));
+    assert!(ledger.plan(&[part("1_1_0_7", 1)]).is_empty());
+    assert!(ledger.plan(&[part("1_8_1_7", 2)]).is_empty(), "the mutated and the later part, merged");
+}
+
+#[test]
+fn on_a_plain_table_what_is_not_listed_is_gone() {
+    let mut ledger = Ledger { plain: true, ..Ledger::default() };
+    for n in 1..=5 {
+        ledger.consume(&part(&format!("{n}_{n}_0"), 1), 1, None, read([n]));
+    }
+    assert!(ledger.plan(&[part("1_5_1", 5)]).is_empty());
+    // All were dropped, and the numbers begin anew.
+    let first = part("1_1_0", 1);
+    assert_eq!(ledger.plan(std::slice::from_ref(&first)), [fresh("1_1_0", 1)]);
+    assert_eq!(ledger.absent(), 1);
+    assert_eq!(ledger.known_absent(&first), [1, 2, 3, 4, 5], "in case they are attached again");
+    ledger.consume(&first, 1, None, read([6]));
+    assert!(ledger.plan(std::slice::from_ref(&first)).is_empty());
+    assert_eq!(ledger.known(&first), [6]);
+}
+
+#[test]
+fn what_must_be_new_is_told_by_numbers_of_rows() {
+    let mut ledger = Ledger::default();
+    ledger.consume(&part("1_1_0", 2), 2, None, read([1, 2]));
+    ledger.consume(&part("4_4_0", 9), 3, Some(3), read([3, 4, 5]));
+    let merged = part("1_5_1", 20);
+    assert_eq!(ledger.expected_new(&merged), Some(15));
+    assert_eq!(ledger.consumed_blocks(&merged), Some(vec![(1, 1)]), "4 is not consumed to its end");
+    assert_eq!(ledger.expected_new(&part("1_5_1_3", 20)), None, "a mutation deleted who knows what");
+    assert_eq!(ledger.expected_new(&part("1_5_1", 4)), None, "rows were deleted");
+    let by_minute = ledger.by_minute(&merged);
+    assert!(by_minute.exact && !by_minute.passed);
+    assert_eq!((by_minute.consumed.rows(4), by_minute.consumed.rows(9)), (1, 0));
 }
