@@ -26,8 +26,11 @@ pub enum Kind {
     Missing,
     /// The user is `readonly=1`: no setting may be sent.
     ReadOnly,
-    /// The query went over its memory, time or size; a smaller one may pass.
+    /// The query went over its memory or size; a smaller one may pass.
     TooBig,
+    /// The query went over its time. A smaller one may pass, but no row is to blame: the server is
+    /// slow now.
+    TooSlow,
     /// The answer is not what was asked for.
     Garbled,
     /// Anything else that ClickHouse said.
@@ -105,9 +108,16 @@ impl Fault {
             ),
             Some(47 | 16 | 10) => fault(Kind::Missing, format!("a column is not there: {said}"), ""),
             Some(164) => fault(Kind::ReadOnly, format!("user `{user}` may not change settings: {said}"), ""),
-            Some(241 | 159 | 160 | 158 | 307 | 396) => {
+            // The server's memory, or all of the user's queries together, not this one.
+            Some(241)
+                if ["(total)", "(for user)", "User memory"].iter().any(|whose| text.contains(whose)) =>
+            {
+                fault(Kind::Unreachable, format!("ClickHouse at {url} is out of memory: {said}"), "")
+            }
+            Some(241 | 158 | 307 | 396) => {
                 fault(Kind::TooBig, format!("a query went over its limits: {said}"), "")
             }
+            Some(159 | 160) => fault(Kind::TooSlow, format!("a query took too long: {said}"), ""),
             // SOCKET_TIMEOUT, NETWORK_ERROR, ALL_CONNECTION_TRIES_FAILED, TOO_MANY_SIMULTANEOUS_QUERIES
             Some(209 | 210 | 279 | 202 | 439 | 394) => {
                 fault(Kind::Unreachable, format!("ClickHouse at {url} is busy or cut off: {said}"), "")
@@ -205,6 +215,10 @@ mod tests {
         assert_eq!(answered("Code: 60. DB::Exception: Unknown table").kind, Kind::Missing);
         assert_eq!(answered("Code: 164. DB::Exception: Cannot modify").kind, Kind::ReadOnly);
         assert_eq!(answered("Code: 241. DB::Exception: Memory limit").kind, Kind::TooBig);
+        for total in ["(total) memory limit exceeded", "User memory limit exceeded"] {
+            assert_eq!(answered(&format!("Code: 241. DB::Exception: {total}")).kind, Kind::Unreachable);
+        }
+        assert_eq!(answered("Code: 159. DB::Exception: Timeout exceeded").kind, Kind::TooSlow);
         assert_eq!(answered("502 Bad Gateway").kind, Kind::Unreachable);
         assert!(answered("404 Not Found").hint.unwrap().contains("8123"));
         let long = answered(&format!("Code: 1. DB::Exception: a\nb{}", "x".repeat(5000)));

@@ -215,12 +215,15 @@ impl<T: Table> Parts<T> {
     /// After an answer that was too big or unreadable: take fewer rows; at a single row, give it
     /// some chances and then pass it over.
     fn retreat(&mut self, fault: Fault) -> Result<(), Fault> {
-        if !matches!(fault.kind, Kind::TooBig | Kind::Garbled) {
+        if !matches!(fault.kind, Kind::TooBig | Kind::TooSlow | Kind::Garbled) {
             return Err(fault);
         }
         if self.slice_rows > 1 {
             self.slice_rows = (self.slice_rows / 8).max(1);
             return Ok(());
+        }
+        if fault.kind == Kind::TooSlow {
+            return Err(fault);
         }
         self.row_failures += 1;
         if self.row_failures < ROW_ATTEMPTS {

@@ -33,6 +33,15 @@ impl Site {
         site
     }
 
+    /// Another service with a Keep of its own on the same logs.
+    pub fn beside(&self) -> Site {
+        let directory = tempfile::tempdir().unwrap();
+        std::fs::create_dir(directory.path().join("rules")).unwrap();
+        let site = Site { directory, keep: Keep::start().unwrap(), database: self.database };
+        site.write_rule("one");
+        site
+    }
+
     pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }

@@ -230,7 +230,7 @@ impl ByTime {
                 self.grown.drain(..if is_whole { group.len() } else { 0 });
                 self.group_rows = (self.group_rows * 2).min(self.looks.keys_max);
             }
-            Err(fault) if fault.kind == Kind::TooBig && group.len() > 1 => {
+            Err(fault) if matches!(fault.kind, Kind::TooBig | Kind::TooSlow) && group.len() > 1 => {
                 self.group_rows = (self.group_rows / 8).max(1);
                 self.pending.clear();
             }
@@ -340,7 +340,7 @@ impl ByTime {
         let wanted: Vec<(u64, u64)> = self.pending.iter().take(count).copied().collect();
         let rows = match self.fetch(&wanted).await {
             Ok(rows) => rows,
-            Err(fault) if matches!(fault.kind, Kind::TooBig | Kind::Garbled) => {
+            Err(fault) if matches!(fault.kind, Kind::TooBig | Kind::TooSlow | Kind::Garbled) => {
                 return self.retreat(fault).map(|()| None);
             }
             Err(fault) => return Err(fault),
@@ -358,6 +358,9 @@ impl ByTime {
         if self.slice_rows > 1 {
             self.slice_rows = (self.slice_rows / 8).max(1);
             return Ok(());
+        }
+        if fault.kind == Kind::TooSlow {
+            return Err(fault);
         }
         self.row_failures += 1;
         if self.row_failures < ROW_ATTEMPTS {
