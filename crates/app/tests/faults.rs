@@ -37,14 +37,14 @@ fn bears(database: &'static str, troubles: Vec<Fault>) {
     let service = site.start();
     let mut hosts = 0;
     for trouble in troubles {
-        site.insert("one", hosts..hosts + 10);
-        each_once(&site, u64::from(hosts) + 10);
+        site.insert("one", hosts..hosts + 4);
+        each_once(&site, u64::from(hosts) + 4);
         server.inject(trouble);
-        site.insert("one", hosts + 10..hosts + 20);
+        site.insert("one", hosts + 4..hosts + 8);
         std::thread::sleep(Duration::from_millis(900));
         server.heal();
-        site.insert("one", hosts + 20..hosts + 25);
-        hosts += 25;
+        site.insert("one", hosts + 8..hosts + 10);
+        hosts += 10;
         each_once(&site, u64::from(hosts));
     }
     assert_eq!(service.stop(), Some(0), "{}", site.log());
@@ -142,17 +142,25 @@ fn rules_that_are_exchanged_in_the_midst_of_a_backlog_lose_and_double_nothing() 
     let text = std::fs::read_to_string(site.path("c.yaml")).unwrap();
     std::fs::write(site.path("c.yaml"), text.replace("start: beginning", "start: beginning, batch_rows: 20"))
         .unwrap();
-    site.insert("one", 0..400);
+    let insert = |seconds: std::ops::Range<u64>| {
+        let rows =
+            seconds.flat_map(|s| (0..20).map(move |host| row("one", host, now_ns() - s * 1_000_000_000)));
+        site.write(&rows.collect::<Vec<_>>());
+    };
+    insert(0..30);
     let service = site.start();
+    site.wait("its readiness", |site| site.stats()["rules"] == 1);
     for name in ["two", "three", "four"] {
-        std::thread::sleep(Duration::from_millis(200));
         site.write_rule(name);
         service.signal("HUP");
+        insert(30..35);
+        std::thread::sleep(Duration::from_millis(200));
     }
-    site.insert("one", 400..450);
-    each_once(&site, 450);
     site.wait("the rules", |site| site.stats()["rules"] == 4);
-    assert_eq!(service.stop(), Some(0));
+    insert(40..45);
+    site.wait("all events", |site| site.alerts().values().sum::<u64>() >= 1_000);
+    assert_eq!(service.stop(), Some(0), "{}", site.log());
+    assert_eq!(site.alerts().into_values().collect::<Vec<_>>(), [50; 20]);
 }
 
 #[test]
