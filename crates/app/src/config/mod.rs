@@ -458,7 +458,7 @@ fn alerts(s: Section<'_>) -> Alerts {
         instance: s.text("instance", "default"),
         environment: s.text("environment", "production"),
         group_by: s.list("group_by", vec![GroupField::Host], str::parse),
-        group_wait: s.duration("group_wait", SECOND, Duration::ZERO),
+        group_wait: s.duration("group_wait", SECOND / 4, Duration::ZERO),
         group_interval: s.duration("group_interval", MINUTE, SECOND),
         repeat_interval: s.duration("repeat_interval", 30 * MINUTE, MINUTE),
         window: s.duration("window", 15 * MINUTE, SECOND),

@@ -1,5 +1,7 @@
 //! The real binary between the real ClickHouse engine and a receiver that behaves as Keep does.
 
+#![allow(clippy::unwrap_used, reason = "a test may panic")]
+
 use super::{PATIENCE, Service};
 use otel_log_ai_testkit::clickhouse::ClickHouse;
 use otel_log_ai_testkit::keep::Keep;

@@ -10,6 +10,9 @@ pub const BUCKET_NS: u64 = 30_000_000_000;
 /// Most keys held, 8 bytes each; beyond, those of the oldest buckets are forgotten.
 pub const KEYS_MAX: usize = 4_000_000;
 
+/// Pairs of numbers: bucket and rows, or event time and key.
+type Pairs = Vec<(u64, u64)>;
+
 /// The position in such a table, as it is stored.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Scan {
@@ -74,7 +77,7 @@ impl Buckets {
     }
 
     /// To be stored: the counts, and keys of whole buckets, the latest first.
-    pub fn store(&self) -> (Vec<(u64, u64)>, Vec<(u64, u64)>) {
+    pub fn store(&self) -> (Pairs, Pairs) {
         let counts = self.buckets.iter().map(|(bucket, of)| (*bucket, of.rows)).collect();
         let mut seen = Vec::new();
         for bucket in self.buckets.values().rev() {
