@@ -81,9 +81,12 @@ fn equal_lines_of_one_batch_are_as_many_happenings() {
 #[test]
 fn rows_that_are_read_again_after_a_long_absence_count_once() {
     let site = site("retries_absence");
-    // A part with more rows than keys are stored with the position.
-    let mut rows: Vec<LogRow> = (0..3).map(|host| row("one", host, now_ns())).collect();
-    rows.extend((0..40_000).map(|n| LogRow::new(now_ns(), &[("service.name", "x")], format!("line {n}"))));
+    // A part with more rows than keys are stored with the position, all of one minute.
+    let minute_ns = now_ns() / 60_000_000_000 * 60_000_000_000;
+    let mut rows: Vec<LogRow> = (0..3).map(|host| row("one", host, minute_ns)).collect();
+    rows.extend(
+        (0..40_000).map(|n| LogRow::new(minute_ns + n, &[("service.name", "x")], format!("line {n}"))),
+    );
     site.write(&rows);
     let service = site.start();
     wait_for_rows(&site, 40_003);
@@ -91,7 +94,7 @@ fn rows_that_are_read_again_after_a_long_absence_count_once() {
     drop(service);
     std::fs::remove_file(site.path("stats.json")).unwrap();
     // Meanwhile it is merged with new rows.
-    site.write(&[row("one", 0, now_ns()), row("one", 3, now_ns())]);
+    site.write(&[row("one", 0, minute_ns + 50_000), row("one", 3, minute_ns + 50_000)]);
     ClickHouse::shared().execute("OPTIMIZE TABLE retries_absence.logs_v2 FINAL").unwrap();
     let service = site.start();
     site.wait("the new alert", |site| site.alerts().len() == 4);
