@@ -32,7 +32,8 @@ pub(crate) fn judge(run: &Run, planted: &[Planted], received: &[Received]) -> bo
             Some(alert) if alert.fingerprints.len() == 1 => {
                 found += 1;
                 let inserted = run.inserted_at.get(&attack.row_id);
-                latencies.extend(inserted.and_then(|at| alert.first?.duration_since(*at).ok()));
+                let latency = inserted.and_then(|at| alert.first?.duration_since(*at).ok());
+                latencies.extend(latency.map(|latency| (latency, attack.story)));
             }
             Some(alert) => complaints.push(format!(
                 "arrived {} times: {} ({}, rule {})",
@@ -54,11 +55,18 @@ pub(crate) fn judge(run: &Run, planted: &[Planted], received: &[Received]) -> bo
         complaints.push(format!("false alert: {} ({}, rule {})", alert.title, key.1, key.0));
     }
     latencies.sort();
+    let slowest = latencies.last().map_or("none", |(_, story)| story);
+    let latencies: Vec<Duration> = latencies.iter().map(|(latency, _)| *latency).collect();
     print_scan(run);
     line("alerts", &by_severity(&arrived));
     line(
         "insert to alert",
-        &format!("p50 {}, p99 {}", percentile(&latencies, 50), percentile(&latencies, 99)),
+        &format!(
+            "p50 {}, p90 {}, p99 {} ({slowest})",
+            percentile(&latencies, 50),
+            percentile(&latencies, 90),
+            percentile(&latencies, 99)
+        ),
     );
     line("attacks found", &format!("{found} of {}", planted.len()));
     line("false alerts", &false_alerts.to_string());
