@@ -31,6 +31,9 @@ struct Arguments {
     /// Leave the peer out
     #[arg(long)]
     alone: bool,
+    /// Only these parts: `decode`, `match`, `tenfold`, `rows`, `peer` [default: all]
+    #[arg(long, value_delimiter = ',', value_name = "PARTS")]
+    only: Vec<String>,
 }
 
 fn main() -> Result<()> {
@@ -41,11 +44,20 @@ fn main() -> Result<()> {
     let detector = start::measure(&paths, &mut report)?;
     let sets = inputs::windows(&arguments.corpora, arguments.events)?;
     let others = inputs::sources(&arguments.corpora, arguments.events)?;
-    decode::measure(&detector, &sets, &others, &mut report);
-    matching::measure(&detector, &sets, &mut report)?;
-    tenfold::measure(&detector, &sets, &mut report);
-    rows::measure(&detector, &sets, &mut report)?;
-    if !arguments.alone {
+    let wanted = |part: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == part);
+    if wanted("decode") {
+        decode::measure(&detector, &sets, &others, &mut report);
+    }
+    if wanted("match") {
+        matching::measure(&detector, &sets, &mut report)?;
+    }
+    if wanted("tenfold") {
+        tenfold::measure(&detector, &sets, &mut report);
+    }
+    if wanted("rows") {
+        rows::measure(&detector, &sets, &mut report)?;
+    }
+    if wanted("peer") && !arguments.alone {
         peer::measure(&detector, &paths, &sets, &mut report)?;
     }
     report.print();

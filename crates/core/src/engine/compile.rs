@@ -6,7 +6,7 @@ use super::literals::{Checks, Needs};
 use super::options::Options;
 use super::prefilter::Prefilter;
 use super::program::{Ask, Lazy, Lists, NO, Op, Program, SlotProgram, YES};
-use crate::plan::{Node, Plan, Slot};
+use crate::plan::{Node, Plan, Pred, Slot};
 use crate::rule::{Part, Pattern, Test};
 use std::collections::HashMap;
 
@@ -16,8 +16,7 @@ pub fn compile(plan: Plan, options: Options) -> Program {
     let mut group_rules: Vec<Vec<u32>> = Vec::new();
     for (number, planned) in plan.rules.iter().enumerate() {
         let number = number as u32;
-        let step = compiler.step(&planned.node);
-        let wake = if options.wake { compiler.wake(&step) } else { Wake::Always };
+        let (step, wake) = compiler.steps(&planned.node);
         match wake {
             Wake::Groups(groups, _) => {
                 for group in groups {
@@ -83,6 +82,10 @@ struct Compiler<'p> {
     builders: Vec<Builder>,
     /// Plan predicate → number in the index, or lazy.
     placed: Vec<Option<Placed>>,
+    /// The same for short texts of rules that only these can wake.
+    placed_short: Vec<Option<Placed>>,
+    /// Whether the rule at hand can be woken by something else than short texts.
+    defer_short: bool,
     indexed: u32,
     /// Per number in the index: groups.
     pred_groups: Vec<Vec<u32>>,
@@ -100,7 +103,8 @@ enum Placed {
 
 impl<'p> Compiler<'p> {
     fn new(plan: &'p Plan, options: Options) -> Self {
-        let mut program = Program { remember_names: options.names, ..Program::default() };
+        let mut program =
+            Program { remember_names: options.names, remember_values: options.values, ..Program::default() };
         let mut name_slots: Vec<Vec<u32>> = vec![];
         for (number, slot) in plan.slots.iter().enumerate() {
             match slot {
@@ -122,6 +126,8 @@ impl<'p> Compiler<'p> {
         Compiler {
             builders: plan.slots.iter().map(|_| Builder::default()).collect(),
             placed: vec![None; plan.preds.len()],
+            placed_short: vec![None; plan.preds.len()],
+            defer_short: false,
             plan,
             options,
             program,
@@ -145,6 +151,24 @@ impl<'p> Compiler<'p> {
         self.program.pred_groups = Lists::new(&self.pred_groups);
         self.program.group_rules = Lists::new(&group_rules);
         (self.program, self.placed)
+    }
+
+    /// The steps of a rule, and what wakes it. Short texts stand in most values and cost a look at each
+    /// of their bytes, so they are looked for only when a rule asks, unless nothing else could wake it.
+    fn steps(&mut self, node: &Node) -> (Step, Wake) {
+        if !self.options.wake {
+            return (self.step(node), Wake::Always);
+        }
+        self.defer_short = self.options.short;
+        let step = self.step(node);
+        let wake = self.wake(&step);
+        if !self.defer_short || matches!(wake, Wake::Groups(..)) {
+            return (step, wake);
+        }
+        self.defer_short = false;
+        let step = self.step(node);
+        let wake = self.wake(&step);
+        (step, wake)
     }
 
     fn step(&mut self, node: &Node) -> Step {
@@ -183,18 +207,22 @@ impl<'p> Compiler<'p> {
 
     /// Decides once per predicate whether it is indexed.
     fn place(&mut self, pred: usize) -> Placed {
-        if let Some(placed) = self.placed[pred] {
+        let Pred { slot, test, .. } = &self.plan.preds[pred];
+        let is_short = matches!(test, Test::Text(pattern) if is_short(pattern));
+        let known = if is_short && !self.defer_short { &self.placed_short } else { &self.placed };
+        if let Some(placed) = known[pred] {
             return placed;
         }
-        let slot = self.plan.preds[pred].slot;
-        let placed = match &self.plan.preds[pred].test {
-            Test::Text(pattern) if self.options.index && self.builders[slot].add(self.indexed, pattern) => {
-                let share = share(pattern, &self.plan.slots[slot]);
+        let is_indexed = self.options.index && !(is_short && self.defer_short);
+        let placed = match test {
+            Test::Text(pattern) if is_indexed && self.builders[*slot].add(self.indexed, pattern) => {
+                let share = share(pattern, &self.plan.slots[*slot]);
                 Placed::Indexed(self.number(share))
             }
             _ => self.lazy(pred),
         };
-        self.placed[pred] = Some(placed);
+        let known = if is_short && !self.defer_short { &mut self.placed_short } else { &mut self.placed };
+        known[pred] = Some(placed);
         placed
     }
 
@@ -335,6 +363,14 @@ impl<'p> Compiler<'p> {
             a.0.cmp(&b.0).then(a.1.total_cmp(&b.1))
         });
     }
+}
+
+/// Longest text to be found anywhere that is short, bytes.
+const SHORT_BYTES_MAX: usize = 3;
+
+/// Whether a pattern is a short text to be found anywhere.
+fn is_short(pattern: &Pattern) -> bool {
+    matches!(pattern.parts.as_slice(), [Part::Any, Part::Text(text), Part::Any] if text.len() <= SHORT_BYTES_MAX)
 }
 
 /// How dear a step is to ask, in rough classes.

@@ -341,6 +341,21 @@ mod tests {
 
     proptest! {
         #[test]
+        fn literals_of_every_length_are_found_wherever_they_stand(
+            literals in prop::collection::vec("[ab]{1,12}", 1..8),
+            value in "[ab]{0,40}",
+        ) {
+            let mut builder = Builder::default();
+            (0..).zip(&literals).for_each(|(pred, literal)| builder.add_contains(pred, literal));
+            let mut found = vec![false; literals.len()];
+            builder.build().scan(&mut Tried::default(), &value, || value.as_str().into(), &mut |pred| {
+                found[pred as usize] = true;
+            });
+            let right: Vec<bool> = literals.iter().map(|literal| value.contains(literal)).collect();
+            prop_assert_eq!(found, right);
+        }
+
+        #[test]
         fn finds_exactly_what_the_specification_says(
             patterns in prop::collection::vec((prop::collection::vec(part(), 0..4), any::<bool>()), 1..12),
             raw in "[aAbB\\\\äÄß \\-\n]{0,24}",

@@ -6,6 +6,7 @@
 
 mod compile;
 mod evidence;
+mod fill;
 mod glob;
 mod grams;
 mod index;
@@ -13,6 +14,7 @@ mod literals;
 mod options;
 mod prefilter;
 mod program;
+mod remembered;
 mod run;
 mod table;
 mod watch;
@@ -24,6 +26,7 @@ use crate::rule::Rule;
 pub(crate) use literals::Needs;
 pub use options::Options;
 use program::Program;
+use run::Whose;
 pub use run::{Hit, Scratch};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -107,7 +110,8 @@ impl Engine {
         match self.program(event) {
             Some((class, program)) => {
                 watch.begins(class);
-                scratch.run((self.number, class), program, event, watch)
+                let whose = Whose { engine: self.number, class, program };
+                scratch.run(whose, self.compiled(program), event, watch)
             }
             None => &[],
         }
@@ -116,13 +120,14 @@ impl Engine {
     /// The fields, by the names that the rule uses, and the values that made it match. Only for a
     /// hit of the event that `scratch` ran last.
     pub fn evidence(&self, event: &Event<'_>, scratch: &Scratch, hit: Hit) -> Vec<(String, String)> {
-        self.program(event).map_or(vec![], |(_, program)| scratch.evidence(program, event, hit))
+        let program = self.program(event).map(|(_, program)| self.compiled(program));
+        program.map_or(vec![], |program| scratch.evidence(program, event, hit))
     }
 
-    /// Number of the event's class, and the program for it.
-    fn program(&self, event: &Event<'_>) -> Option<(usize, &Program)> {
+    /// Numbers of the event's class and of the program for it.
+    fn program(&self, event: &Event<'_>) -> Option<(usize, usize)> {
         let class = usize::from(event.class?.0);
-        self.program_of.get(class).map(|program| (class, self.compiled(*program)))
+        self.program_of.get(class).map(|program| (class, *program))
     }
 
     fn compiled(&self, program: usize) -> &Program {

@@ -23,6 +23,12 @@ pub struct Options {
     /// The order of the fields of a class's last event is remembered.
     #[doc(hidden)]
     pub names: bool,
+    /// What a value was found to fulfil is remembered for when it comes again.
+    #[doc(hidden)]
+    pub values: bool,
+    /// Texts of up to three bytes are looked for when a rule asks, where something else wakes it.
+    #[doc(hidden)]
+    pub short: bool,
     /// The question that decides most often is asked first; off, as the rule has them.
     #[doc(hidden)]
     pub order: bool,
@@ -41,6 +47,8 @@ impl Options {
         ("checks", |options| &mut options.checks),
         ("prefilter", |options| &mut options.prefilter),
         ("names", |options| &mut options.names),
+        ("values", |options| &mut options.values),
+        ("short", |options| &mut options.short),
         ("order", |options| &mut options.order),
     ];
 
@@ -69,6 +77,8 @@ impl Default for Options {
             checks: true,
             prefilter: true,
             names: true,
+            values: true,
+            short: true,
             order: true,
         }
     }
@@ -84,7 +94,8 @@ mod tests {
         assert_eq!(options, Options { wake: false, order: false, ..Options::default() });
         assert_eq!(
             Options::without(&["speed"]),
-            Err("`speed` is none of index, wake, guards, checks, prefilter, names, order".into())
+            Err("`speed` is none of index, wake, guards, checks, prefilter, names, values, short, order"
+                .into())
         );
     }
 }

@@ -18,6 +18,8 @@ pub struct Program {
     pub name_slots: Lists,
     /// Whether the names of an event are remembered for the next.
     pub remember_names: bool,
+    /// Whether it is remembered what values were found to fulfil.
+    pub remember_values: bool,
     /// The slot that takes all texts, if keywords are asked for.
     pub texts: Option<u32>,
     /// Finds nothing in an event's texts if no predicate of `texts` can be true of one of them.
@@ -93,6 +95,11 @@ pub struct Lazy {
 }
 
 impl Lazy {
+    /// Whether the folded text of values is compared.
+    pub fn needs_folded(&self) -> bool {
+        matches!(self.pred.test, Test::Text(_) | Test::Regex(_) | Test::FieldRef { cased: false, .. })
+    }
+
     /// Whether the comparison can be true of an event that lacks the field.
     pub fn true_of_nothing(&self) -> bool {
         matches!(self.pred.test, Test::Null | Test::Exists(false))

@@ -1,0 +1,155 @@
+//! What values were found to fulfil, kept for when they come again: most values of logs do.
+//!
+//! A value is known by its field, its kind and all its bytes, so an answer is never another value's,
+//! whatever a log holds. The memory is bounded; a value that does not come again is soon overwritten.
+
+use super::table::same;
+use foldhash::fast::FixedState;
+use std::hash::{BuildHasher as _, Hasher as _};
+
+/// Places; a value may stand in either of two that are neighbours.
+const PLACES: usize = 1 << 13;
+/// Longer values are not remembered: they hardly come again.
+const BYTES_MAX: usize = 256;
+/// Values that fulfil more than so many groups are not remembered.
+const GROUPS_MAX: usize = 256;
+
+/// Values and the groups that each makes true.
+#[derive(Debug, Default)]
+pub(super) struct Remembered {
+    /// Hash of the value of each place; nothing stands there if it is 0.
+    hashes: Vec<u64>,
+    known: Vec<Known>,
+    hasher: FixedState,
+}
+
+/// A value and what came of it.
+#[derive(Debug, Default, Clone)]
+struct Known {
+    field: Field,
+    text: Vec<u8>,
+    groups: Vec<u32>,
+}
+
+/// Which values are the same if their bytes are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Field {
+    /// Number of the program.
+    pub program: u32,
+    /// The list of slots that take the value.
+    pub list: u32,
+    /// Whether the bytes are those of a number and not a text.
+    pub is_number: bool,
+}
+
+/// A value that is not known, and where it could be remembered.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Place {
+    field: Field,
+    hash: u64,
+}
+
+impl Remembered {
+    /// The groups that the value makes true; or, if it is not known, where to remember it, if that may
+    /// be done.
+    #[inline]
+    pub fn find(&self, field: Field, value: &[u8]) -> Result<&[u32], Option<Place>> {
+        if value.len() > BYTES_MAX {
+            return Err(None);
+        }
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(value);
+        hasher.write_u64(
+            u64::from(field.program) << 33 | u64::from(field.list) << 1 | u64::from(field.is_number),
+        );
+        let hash = hasher.finish().max(1);
+        let first = place(hash);
+        for at in [first, first ^ 1] {
+            if self.hashes.get(at) == Some(&hash) {
+                let known = &self.known[at];
+                if known.field == field && same(&known.text, value) {
+                    return Ok(&known.groups);
+                }
+            }
+        }
+        Err(Some(Place { field, hash }))
+    }
+
+    /// Remembers that `value` makes `groups` true. What stood there moves to the neighbouring place.
+    pub fn remember(&mut self, Place { field, hash }: Place, value: &[u8], groups: &[u32]) {
+        if groups.len() > GROUPS_MAX {
+            return;
+        }
+        if self.hashes.is_empty() {
+            self.hashes = vec![0; PLACES];
+            self.known = vec![Known::default(); PLACES];
+        }
+        let at = place(hash);
+        self.hashes.swap(at, at ^ 1);
+        self.known.swap(at, at ^ 1);
+        self.hashes[at] = hash;
+        let known = &mut self.known[at];
+        known.field = field;
+        known.text.clear();
+        known.text.extend_from_slice(value);
+        known.groups.clear();
+        known.groups.extend_from_slice(groups);
+    }
+}
+
+fn place(hash: u64) -> usize {
+    hash as usize % PLACES
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const FIELD: Field = Field { program: 1, list: 2, is_number: false };
+
+    fn known(memory: &Remembered, field: Field, value: &[u8]) -> Option<Vec<u32>> {
+        memory.find(field, value).ok().map(<[u32]>::to_vec)
+    }
+
+    fn remember(memory: &mut Remembered, field: Field, value: &[u8], groups: &[u32]) {
+        let place = memory.find(field, value).err().flatten().expect("not known and short enough");
+        memory.remember(place, value, groups);
+    }
+
+    #[test]
+    fn a_value_is_known_in_its_own_field_only() {
+        let mut memory = Remembered::default();
+        remember(&mut memory, FIELD, b"cmd.exe", &[7, 8]);
+        assert_eq!(known(&memory, FIELD, b"cmd.exe"), Some(vec![7, 8]));
+        assert_eq!(known(&memory, FIELD, b"CMD.EXE"), None);
+        for other in
+            [Field { program: 2, ..FIELD }, Field { list: 3, ..FIELD }, Field { is_number: true, ..FIELD }]
+        {
+            assert_eq!(known(&memory, other, b"cmd.exe"), None, "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_with_the_same_hash_is_another() {
+        let mut memory = Remembered::default();
+        remember(&mut memory, FIELD, b"a", &[1]);
+        let at = memory.hashes.iter().position(|hash| *hash != 0).expect("it is remembered");
+        memory.known[at].text = b"b".to_vec();
+        assert_eq!(known(&memory, FIELD, b"a"), None);
+    }
+
+    #[test]
+    fn the_memory_is_bounded_and_new_values_displace_old_ones() {
+        let mut memory = Remembered::default();
+        for number in 0..3 * PLACES as u32 {
+            let value = number.to_string();
+            remember(&mut memory, FIELD, value.as_bytes(), &[number]);
+            assert_eq!(known(&memory, FIELD, value.as_bytes()), Some(vec![number]));
+        }
+        assert_eq!(memory.known.len(), PLACES);
+        assert!(memory.find(FIELD, &[b'x'; BYTES_MAX + 1]).is_err_and(|place| place.is_none()));
+        let place = memory.find(FIELD, b"much").err().flatten().expect("not known");
+        memory.remember(place, b"much", &[0; GROUPS_MAX + 1]);
+        assert_eq!(known(&memory, FIELD, b"much"), None);
+    }
+}
