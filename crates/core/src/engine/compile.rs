@@ -5,7 +5,7 @@ use super::index::Builder;
 use super::literals::{Checks, Needs};
 use super::options::Options;
 use super::prefilter::Prefilter;
-use super::program::{Ask, Lazy, Lists, NO, Op, Program, SlotProgram, YES};
+use super::program::{Ask, Lazy, Lists, NO, Op, Placed, Program, SlotProgram, YES};
 use crate::plan::{Node, Plan, Pred, Slot};
 use crate::rule::{Part, Pattern, Test};
 use std::collections::HashMap;
@@ -33,12 +33,7 @@ pub fn compile(plan: Plan, options: Options) -> Program {
         let entry = compiler.emit(&step, YES, NO);
         compiler.program.entries.push(entry);
     }
-    let (mut program, placed) = compiler.finish(group_rules);
-    let lazy = |placed: &Option<Placed>| match placed {
-        Some(Placed::Lazy(lazy)) => Some(*lazy),
-        _ => None,
-    };
-    program.lazy_of = placed.iter().map(lazy).collect();
+    let mut program = compiler.finish(group_rules);
     program.plan = plan;
     program
 }
@@ -95,12 +90,6 @@ struct Compiler<'p> {
     group_shares: Vec<f64>,
 }
 
-#[derive(Clone, Copy)]
-enum Placed {
-    Indexed(u32),
-    Lazy(u32),
-}
-
 impl<'p> Compiler<'p> {
     fn new(plan: &'p Plan, options: Options) -> Self {
         let mut program =
@@ -139,7 +128,7 @@ impl<'p> Compiler<'p> {
         }
     }
 
-    fn finish(mut self, mut group_rules: Vec<Vec<u32>>) -> (Program, Vec<Option<Placed>>) {
+    fn finish(mut self, mut group_rules: Vec<Vec<u32>>) -> Program {
         group_rules.resize(self.group_shares.len(), vec![]);
         for (slot, builder) in self.builders.into_iter().enumerate() {
             if self.options.prefilter && self.program.texts == Some(slot as u32) {
@@ -150,7 +139,10 @@ impl<'p> Compiler<'p> {
         self.program.groups = self.group_shares.len();
         self.program.pred_groups = Lists::new(&self.pred_groups);
         self.program.group_rules = Lists::new(&group_rules);
-        (self.program, self.placed)
+        let placed = self.placed.iter().zip(&self.placed_short);
+        self.program.placed =
+            placed.map(|(usual, short)| usual.or(*short).unwrap_or(Placed::Nowhere)).collect();
+        self.program
     }
 
     /// The steps of a rule, and what wakes it. Short texts stand in most values and cost a look at each
@@ -180,6 +172,7 @@ impl<'p> Compiler<'p> {
             Node::Pred(leaf) => match self.place(leaf.pred) {
                 Placed::Indexed(number) => Step::Group(self.group(vec![number])),
                 Placed::Lazy(lazy) => Step::Lazy(lazy),
+                Placed::Nowhere => Step::Const(false),
             },
             Node::Or(nodes) => {
                 let (mut together, mut rest) = (Vec::new(), Vec::new());
@@ -188,6 +181,7 @@ impl<'p> Compiler<'p> {
                         Node::Pred(leaf) => match self.place(leaf.pred) {
                             Placed::Indexed(number) => together.push(number),
                             Placed::Lazy(lazy) => rest.push(Step::Lazy(lazy)),
+                            Placed::Nowhere => {}
                         },
                         node => rest.push(self.step(node)),
                     }

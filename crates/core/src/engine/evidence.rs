@@ -1,7 +1,7 @@
 //! Which fields and values made a rule match.
 
 use super::glob::Glob;
-use super::program::Program;
+use super::program::{Placed, Program};
 use super::run::{Hit, Scratch, text};
 use crate::otel::Event;
 use crate::plan::{Leaf, Node};
@@ -87,11 +87,14 @@ impl Scratch {
             }
             _ => {}
         }
-        let glob = match (&pred.test, program.lazy_of[leaf.pred]) {
-            (Test::Text(pattern), None) => Some(Glob::new(pattern)),
-            _ => None,
+        let (glob, lazy) = match (&pred.test, program.placed[leaf.pred]) {
+            (Test::Text(_), Placed::Indexed(number)) if self.preds[number as usize] != self.epoch => {
+                return false;
+            }
+            (Test::Text(pattern), Placed::Indexed(_)) => (Some(Glob::new(pattern)), None),
+            (_, Placed::Lazy(lazy)) => (None, Some(&program.lazies[lazy as usize])),
+            _ => return false,
         };
-        let lazy = program.lazy_of[leaf.pred].map(|lazy| &program.lazies[lazy as usize]);
         let mut sources: Vec<u32> = (self.values_of(program, slot))
             .filter(|value| match (&glob, lazy) {
                 (Some(glob), _) => self.glob_holds(event, glob, value),

@@ -82,11 +82,10 @@ impl Scratch {
             _ => Err(None),
         };
         let value = match known {
-            Ok(groups) => {
-                let Scratch { epoch, groups: marks, woken, candidates, .. } = self;
-                for group in groups {
-                    set(program, *epoch, *group, marks, woken, candidates);
-                }
+            Ok(known) => {
+                let Scratch { epoch, preds, groups, woken, candidates, .. } = self;
+                let mut marks = Marks { epoch: *epoch, preds, groups, woken, candidates };
+                known.iter().for_each(|pred| marks.set(program, *pred));
                 self.values.push(Folded { source, start: UNFOLDED, end: UNFOLDED, is_null: false });
                 self.values.len() as u32 - 1
             }
@@ -169,13 +168,10 @@ impl Scratch {
             for slot in slots.iter().copied().chain(texts) {
                 self.scan(program, event, slot, value);
             }
-            let Scratch { epoch, groups, woken, candidates, found, .. } = self;
-            for group in found.iter() {
-                set(program, *epoch, *group, groups, woken, candidates);
-            }
+            let Scratch { epoch, preds, groups, woken, candidates, found, .. } = self;
+            let mut marks = Marks { epoch: *epoch, preds, groups, woken, candidates };
+            found.iter().for_each(|pred| marks.set(program, *pred));
             let Some(place) = place else { continue };
-            self.found.sort_unstable();
-            self.found.dedup();
             match event.fields.get(self.values[value as usize].source as usize) {
                 Some((_, Value::Str(text))) => self.remembered.remember(place, text.as_bytes(), &self.found),
                 Some((_, Value::Int(int))) => {
@@ -189,22 +185,22 @@ impl Scratch {
     fn begin_value(&mut self) {
         self.asked = self.asked.wrapping_add(1);
         if self.asked == 0 {
-            self.preds.fill(0);
+            self.told.fill(0);
             self.asked = 1;
         }
     }
 
-    /// Asks the index of a slot which groups a value makes true; they are appended to `found`.
+    /// Asks the index of a slot which predicates a value fulfils; they are appended to `found`, each once.
     fn scan(&mut self, program: &Program, event: &Event<'_>, slot: u32, value: u32) {
         let index = &program.slots[slot as usize].index;
         let value = self.values[value as usize];
         if index.is_empty() || value.is_null {
             return;
         }
-        let Scratch { folded, tried, found, preds, asked, .. } = self;
+        let Scratch { folded, tried, found, told, asked, .. } = self;
         let mut hit = |pred: u32| {
-            if std::mem::replace(&mut preds[pred as usize], *asked) != *asked {
-                found.extend_from_slice(program.pred_groups.get(pred));
+            if std::mem::replace(&mut told[pred as usize], *asked) != *asked {
+                found.push(pred);
             }
         };
         let raw = || text(event, value.source).unwrap_or_default();
@@ -220,22 +216,31 @@ impl Scratch {
     }
 }
 
-/// Marks a group as true, which wakes rules.
-#[inline]
-fn set(
-    program: &Program,
+/// What is true of the event at hand: what carries its number.
+struct Marks<'s> {
     epoch: u32,
-    group: u32,
-    marks: &mut [u32],
-    woken: &mut [u32],
-    candidates: &mut Vec<u32>,
-) {
-    if std::mem::replace(&mut marks[group as usize], epoch) == epoch {
-        return;
-    }
-    for rule in program.group_rules.get(group) {
-        if std::mem::replace(&mut woken[*rule as usize], epoch) != epoch {
-            candidates.push(*rule);
+    preds: &'s mut [u32],
+    groups: &'s mut [u32],
+    woken: &'s mut [u32],
+    candidates: &'s mut Vec<u32>,
+}
+
+impl Marks<'_> {
+    /// Marks a predicate as true, and its groups, which wakes rules.
+    #[inline]
+    fn set(&mut self, program: &Program, pred: u32) {
+        if std::mem::replace(&mut self.preds[pred as usize], self.epoch) == self.epoch {
+            return;
+        }
+        for group in program.pred_groups.get(pred) {
+            if std::mem::replace(&mut self.groups[*group as usize], self.epoch) == self.epoch {
+                continue;
+            }
+            for rule in program.group_rules.get(*group) {
+                if std::mem::replace(&mut self.woken[*rule as usize], self.epoch) != self.epoch {
+                    self.candidates.push(*rule);
+                }
+            }
         }
     }
 }

@@ -1,20 +1,35 @@
 //! Patterns with inner wildcards, matched without backtracking over the whole.
 
 use crate::rule::{DASHES, Part, Pattern};
-use memchr::memmem;
+use memchr::memmem::Finder;
 
 /// A pattern cut at its `*`s.
 #[derive(Debug)]
 pub struct Glob {
     /// Pieces between the `*`s; the first and last may be empty, which leaves that end open.
-    segments: Vec<Vec<Part>>,
+    segments: Vec<Segment>,
     cased: bool,
+}
+
+/// What stands between two `*`s.
+#[derive(Debug)]
+struct Segment {
+    parts: Vec<Part>,
+    /// Finds the text with which it begins, if it does.
+    finder: Option<Finder<'static>>,
 }
 
 impl Glob {
     /// Cuts `pattern`; its texts must already be folded if it is not cased.
     pub fn new(pattern: &Pattern) -> Glob {
-        let segments = pattern.parts.split(|part| *part == Part::Any).map(<[Part]>::to_vec).collect();
+        let segment = |parts: &[Part]| {
+            let finder = match parts.first() {
+                Some(Part::Text(text)) => Some(Finder::new(text.as_bytes()).into_owned()),
+                _ => None,
+            };
+            Segment { parts: parts.to_vec(), finder }
+        };
+        let segments = pattern.parts.split(|part| *part == Part::Any).map(segment).collect();
         Glob { segments, cased: pattern.cased }
     }
 
@@ -27,7 +42,7 @@ impl Glob {
     /// `*`s an earlier end never loses a match.
     pub fn matches(&self, text: &str) -> bool {
         let Some((first, rest)) = self.segments.split_first() else { return text.is_empty() };
-        let Some(mut at) = match_here(first, text, 0) else { return false };
+        let Some(mut at) = match_here(&first.parts, text, 0) else { return false };
         let Some((last, middle)) = rest.split_last() else { return at == text.len() };
         for segment in middle {
             match find(segment, text, at) {
@@ -35,7 +50,7 @@ impl Glob {
                 None => return false,
             }
         }
-        match_end(last, text, at)
+        match_end(&last.parts, text, at)
     }
 }
 
@@ -54,18 +69,12 @@ fn match_here(segment: &[Part], text: &str, mut at: usize) -> Option<usize> {
 }
 
 /// End of the leftmost match at or after `at`.
-fn find(segment: &[Part], text: &str, mut at: usize) -> Option<usize> {
-    if let Some(Part::Text(wanted)) = segment.first() {
-        loop {
-            at += memmem::find(&text.as_bytes()[at..], wanted.as_bytes())?;
-            if let Some(end) = match_here(segment, text, at) {
-                return Some(end);
-            }
-            at += text[at..].chars().next()?.len_utf8();
-        }
-    }
+fn find(segment: &Segment, text: &str, mut at: usize) -> Option<usize> {
     loop {
-        if let Some(end) = match_here(segment, text, at) {
+        if let Some(finder) = &segment.finder {
+            at += finder.find(&text.as_bytes()[at..])?;
+        }
+        if let Some(end) = match_here(&segment.parts, text, at) {
             return Some(end);
         }
         at += text[at..].chars().next()?.len_utf8();

@@ -44,8 +44,19 @@ pub struct Program {
     pub entries: Vec<u32>,
     /// What it was compiled from: the rules, in the order of the rule set, and what they compare.
     pub plan: Plan,
-    /// Plan predicate → index into `lazies`, if it is not indexed.
-    pub lazy_of: Vec<Option<u32>>,
+    /// Where each predicate of the plan is answered.
+    pub placed: Vec<Placed>,
+}
+
+/// Where a predicate of the plan is answered.
+#[derive(Debug, Clone, Copy)]
+pub enum Placed {
+    /// By the index, under this number.
+    Indexed(u32),
+    /// Index into [`Program::lazies`].
+    Lazy(u32),
+    /// No rule asks.
+    Nowhere,
 }
 
 /// One source of values.

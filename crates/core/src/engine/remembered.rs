@@ -11,10 +11,10 @@ use std::hash::{BuildHasher as _, Hasher as _};
 const PLACES: usize = 1 << 13;
 /// Longer values are not remembered: they hardly come again.
 const BYTES_MAX: usize = 256;
-/// Values that fulfil more than so many groups are not remembered.
-const GROUPS_MAX: usize = 256;
+/// Values that fulfil more than so many predicates are not remembered.
+const PREDS_MAX: usize = 256;
 
-/// Values and the groups that each makes true.
+/// Values and the predicates that each fulfils.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
     /// Hash of the value of each place; nothing stands there if it is 0.
@@ -28,7 +28,7 @@ pub(super) struct Remembered {
 struct Known {
     field: Field,
     text: Vec<u8>,
-    groups: Vec<u32>,
+    preds: Vec<u32>,
 }
 
 /// Which values are the same if their bytes are.
@@ -50,7 +50,7 @@ pub(super) struct Place {
 }
 
 impl Remembered {
-    /// The groups that the value makes true; or, if it is not known, where to remember it, if that may
+    /// The predicates that the value fulfils; or, if it is not known, where to remember it, if that may
     /// be done.
     #[inline]
     pub fn find(&self, field: Field, value: &[u8]) -> Result<&[u32], Option<Place>> {
@@ -68,16 +68,16 @@ impl Remembered {
             if self.hashes.get(at) == Some(&hash) {
                 let known = &self.known[at];
                 if known.field == field && same(&known.text, value) {
-                    return Ok(&known.groups);
+                    return Ok(&known.preds);
                 }
             }
         }
         Err(Some(Place { field, hash }))
     }
 
-    /// Remembers that `value` makes `groups` true. What stood there moves to the neighbouring place.
-    pub fn remember(&mut self, Place { field, hash }: Place, value: &[u8], groups: &[u32]) {
-        if groups.len() > GROUPS_MAX {
+    /// Remembers that `value` fulfils `preds`. What stood there moves to the neighbouring place.
+    pub fn remember(&mut self, Place { field, hash }: Place, value: &[u8], preds: &[u32]) {
+        if preds.len() > PREDS_MAX {
             return;
         }
         if self.hashes.is_empty() {
@@ -92,8 +92,8 @@ impl Remembered {
         known.field = field;
         known.text.clear();
         known.text.extend_from_slice(value);
-        known.groups.clear();
-        known.groups.extend_from_slice(groups);
+        known.preds.clear();
+        known.preds.extend_from_slice(preds);
     }
 }
 
@@ -111,9 +111,9 @@ mod tests {
         memory.find(field, value).ok().map(<[u32]>::to_vec)
     }
 
-    fn remember(memory: &mut Remembered, field: Field, value: &[u8], groups: &[u32]) {
+    fn remember(memory: &mut Remembered, field: Field, value: &[u8], preds: &[u32]) {
         let place = memory.find(field, value).err().flatten().expect("not known and short enough");
-        memory.remember(place, value, groups);
+        memory.remember(place, value, preds);
     }
 
     #[test]
@@ -149,7 +149,7 @@ mod tests {
         assert_eq!(memory.known.len(), PLACES);
         assert!(memory.find(FIELD, &[b'x'; BYTES_MAX + 1]).is_err_and(|place| place.is_none()));
         let place = memory.find(FIELD, b"much").err().flatten().expect("not known");
-        memory.remember(place, b"much", &[0; GROUPS_MAX + 1]);
+        memory.remember(place, b"much", &[0; PREDS_MAX + 1]);
         assert_eq!(known(&memory, FIELD, b"much"), None);
     }
 }

@@ -35,9 +35,8 @@ pub struct Scratch {
     pub(super) remembered: Remembered,
     /// Marks of the current event carry this number; older marks are void.
     pub(super) epoch: u32,
-    /// Predicates that the value at hand fulfils carry the number `asked`.
+    /// Predicates that are true.
     pub(super) preds: Vec<u32>,
-    pub(super) asked: u32,
     /// Groups that are true.
     pub(super) groups: Vec<u32>,
     /// Rules among the candidates.
@@ -51,8 +50,10 @@ pub struct Scratch {
     pub(super) values: Vec<Folded>,
     /// Values that are yet to be asked for in the index.
     pub(super) unknown: Vec<Unknown>,
-    /// The groups that the value at hand makes true.
+    /// The predicates that the value at hand fulfils; they carry the number `asked`.
     pub(super) found: Vec<u32>,
+    pub(super) told: Vec<u32>,
+    pub(super) asked: u32,
     /// Folded texts of values, one after the other.
     pub(super) folded: String,
     /// A field's name in the form in which names are compared.
@@ -139,6 +140,7 @@ impl Scratch {
             self.layouts.resize_with(class + 1, Layout::default);
         }
         grow(&mut self.preds, program.pred_groups.len(), 0);
+        grow(&mut self.told, program.pred_groups.len(), 0);
         grow(&mut self.groups, program.groups, 0);
         grow(&mut self.woken, program.entries.len(), 0);
         grow(&mut self.answers, program.lazies.len(), (0, false));
