@@ -121,6 +121,8 @@ pub(super) fn command(
         format!("type=EXECVE {stamp} argc={} {}", arguments.len(), words.join(" ")),
         format!("type=CWD {stamp} cwd=\"/home/{user}\""),
         format!("type=PATH {stamp} item=0 name=\"{exe}\" inode=4711 dev=08:01 mode=0100755 ouid=0 ogid=0 rdev=00:00 nametype=NORMAL cap_fp=0 cap_fi=0 cap_fe=0 cap_fver=0 cap_frootid=0"),
+        // The loader, as of every program that is linked dynamically: the call says `items=2`.
+        format!("type=PATH {stamp} item=1 name=\"/lib64/ld-linux-x86-64.so.2\" inode=4712 dev=08:01 mode=0100755 ouid=0 ogid=0 rdev=00:00 nametype=NORMAL cap_fp=0 cap_fi=0 cap_fe=0 cap_fver=0 cap_frootid=0"),
         format!("type=PROCTITLE {stamp} proctitle={title}"),
     ]
     .into_iter()
