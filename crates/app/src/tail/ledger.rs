@@ -222,7 +222,11 @@ impl Ledger {
                 segment.gone |= segment.absent && self.plain;
             }
             if self.plain {
-                partition.loose.retain(|l| parts.iter().any(|part| part.holds(l.lo, l.hi)));
+                let is_gone = |l: &mut Loose| !parts.iter().any(|part| part.holds(l.lo, l.hi));
+                for Loose { lo, hi, read, .. } in partition.loose.extract_if(.., is_gone) {
+                    let (absent, gone) = (true, true);
+                    partition.segments.push(Segment { lo, hi, read, absent, gone, ..Segment::default() });
+                }
             }
             // What is gone and has no keys tells nothing.
             partition.segments.retain(|s| !s.gone || !s.read.keys.is_empty());
@@ -326,6 +330,14 @@ impl Ledger {
             consumed += loose.read.wanted;
         }
         part.rows.checked_sub(consumed)
+    }
+
+    /// Whether a range or a mixed part of it is consumed in part.
+    pub fn is_begun(&self, part: &Part) -> bool {
+        self.partitions.get(&part.partition_key()).is_some_and(|p| {
+            p.segments.iter().any(|s| !s.gone && s.overlaps(part) && s.next_offset.is_some())
+                || p.loose.iter().any(|l| part.overlaps(l.lo, l.hi))
+        })
     }
 
     /// The ranges of blocks of `part` that are consumed to the end; `None` if they are too many.
@@ -440,6 +452,12 @@ impl Ledger {
     /// Whether nothing has been consumed.
     pub fn is_empty(&self) -> bool {
         self.partitions.is_empty()
+    }
+
+    /// How many keys of consumed ranges are held.
+    #[cfg(test)]
+    pub fn keys_in_segments(&self) -> usize {
+        self.partitions.values().flat_map(|p| &p.segments).map(|s| s.read.keys.len()).sum()
     }
 
     /// How many keys are held.

@@ -18,8 +18,6 @@ use std::collections::VecDeque;
 /// Most rows fetched by their offsets in one query: bounds its text to some 100 KB, below
 /// ClickHouse's `max_query_size` of 256 KiB.
 const OFFSETS_PER_READ_MAX: u64 = 10_000;
-/// Most new rows noted of one mixed part, 24 bytes each; the others are found when these are done.
-const PENDING_ROWS_MAX: usize = 4_000_000;
 /// Rows created so long before the last complete reading count as created since: an insert takes
 /// its time, and servers' clocks differ.
 const CREATED_SLACK_NS: u64 = 2_000_000_000;
@@ -112,7 +110,11 @@ impl<T: Table> Parts<T> {
         let abilities = self.table.abilities();
         let ledger = &self.position.ledger;
         let mut bounds = Vec::new();
+        // Where consumed rows cannot be told from new ones, they could make up for new ones that a
+        // bound misses, and the numbers would agree. (Found by simulation.)
+        let certain = !self.is_filtered() && ledger.unknown(part) == 0;
         if abilities.blocks
+            && (certain || !ledger.is_begun(part))
             && let Some(ranges) = ledger.consumed_blocks(part)
         {
             bounds.push(Bound::OutsideBlocks(ranges));
@@ -120,7 +122,7 @@ impl<T: Table> Parts<T> {
         // Consumed rows of other workers within the slack cannot be told from new ones. The upper
         // end leaves out rows older than the column, which read as created now.
         let from_ns = self.position.as_of_ns.saturating_sub(CREATED_SLACK_NS);
-        if abilities.created_at && !abilities.shared && from_ns > 0 {
+        if abilities.created_at && certain && from_ns > 0 {
             bounds.push(Bound::Created { from_ns, to_ns: self.clock_ns });
         }
         bounds
@@ -133,6 +135,7 @@ impl<T: Table> Parts<T> {
         let (since_ns, resume) = (self.position.since_ns, ledger.resume(part));
         let (mut read, mut new, mut attached) = (0u64, 0u64, 0u64);
         let mut rows: Vec<Seen> = Vec::new();
+        let rows_max = self.options.mixed_rows_max;
         let each = |row: Seen| {
             read += 1;
             if !row.bounded || !known.is_new(row.key) {
@@ -143,7 +146,7 @@ impl<T: Table> Parts<T> {
                 return;
             }
             match absent.is_new(row.key) {
-                true if rows.len() < PENDING_ROWS_MAX => rows.push(row),
+                true if rows.len() < rows_max => rows.push(row),
                 true => {}
                 false => attached += 1,
             }
@@ -159,7 +162,8 @@ impl<T: Table> Parts<T> {
             return Ok(Look::Differs);
         }
         tell_attached(attached);
-        Ok(Look::Found(Mixed::of(part, rows, None)))
+        let complete = rows.len() < rows_max;
+        Ok(Look::Found(Mixed::of(part, rows, complete, None)))
     }
 
     /// The new rows by the keys of all rows.
@@ -174,6 +178,7 @@ impl<T: Table> Parts<T> {
         let mut whole = ledger::Rows::default();
         let mut by_minute = Minutes::default();
         let mut rows: Vec<Seen> = Vec::new();
+        let rows_max = self.options.mixed_rows_max;
         let each = |row: Seen| {
             read += 1;
             if !row.ours || row.timestamp_ns < since_ns {
@@ -195,7 +200,7 @@ impl<T: Table> Parts<T> {
             match absent.is_new(row.key) {
                 true => {
                     by_minute.add(minute, 1);
-                    if rows.len() < PENDING_ROWS_MAX {
+                    if rows.len() < rows_max {
                         rows.push(row);
                     }
                 }
@@ -209,17 +214,17 @@ impl<T: Table> Parts<T> {
         add(&COUNTERS.keys_read, read);
         tell_attached(attached);
         let unknown = ledger.unknown(part);
-        if let Some(expected) = ledger.expected_new(part).filter(|_| resume == 0 && !self.is_filtered()) {
-            if unknown_new != expected + unknown {
-                Event::KeysMismatch { part: &part.name, expected, found: unknown_new, unknown }.emit();
-            }
+        if let Some(expected) = ledger.expected_new(part).filter(|_| resume == 0 && !self.is_filtered())
+            && unknown_new != expected + unknown
+        {
+            Event::KeysMismatch { part: &part.name, expected, found: unknown_new, unknown }.emit();
         }
-        let complete = rows.len() < PENDING_ROWS_MAX;
+        let complete = rows.len() < rows_max;
         if unknown > 0 {
             self.leave_out_known(part, unknown, &whole.minutes, &by_minute, &mut rows);
         }
         whole.sort();
-        Ok(Some(Mixed { complete, ..Mixed::of(part, rows, Some(whole)) }))
+        Ok(Some(Mixed::of(part, rows, complete, Some(whole))))
     }
 
     /// Of rows whose keys are not known, leaves out those that cannot be new although keys of
@@ -257,9 +262,8 @@ impl<T: Table> Parts<T> {
 }
 
 impl Mixed {
-    fn of(part: &Part, mut rows: Vec<Seen>, whole: Option<ledger::Rows>) -> Mixed {
+    fn of(part: &Part, mut rows: Vec<Seen>, complete: bool, whole: Option<ledger::Rows>) -> Mixed {
         rows.sort_unstable_by_key(|row| row.offset);
-        let complete = rows.len() < PENDING_ROWS_MAX;
         Mixed { shard: part.shard, name: part.name.clone(), rows: rows.into(), complete, whole }
     }
 }

@@ -34,7 +34,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const BATCH_BYTES_MAX: usize = 64 << 20;
 /// How often a row that cannot be read is tried before it is passed over.
 const ROW_ATTEMPTS: u32 = 5;
-
+/// Most new rows noted of one mixed part, 32 bytes each.
+const MIXED_ROWS_MAX: usize = 4_000_000;
 /// How late a row of a table may be that is not read by parts.
 pub const WINDOW: Duration = by_time::WINDOW;
 
@@ -121,8 +122,14 @@ impl Tail {
         let reader = match layout.has_parts {
             true => {
                 let is_first = saved.is_none();
-                let position = at(&layout, start, saved);
-                let options = parts::Options { batch_rows, catch_up: config.catch_up };
+                let is =
+                    Is { name: &layout.name, identity: &layout.identity, share: layout.share.to_string() };
+                let position = at(&is, start, saved, now_ns());
+                let keys_max =
+                    if layout.keeps_blocks { ledger::KEYS_WITH_BLOCKS_MAX } else { ledger::KEYS_MAX };
+                let catch_up = config.catch_up;
+                let options =
+                    parts::Options { batch_rows, catch_up, keys_max, mixed_rows_max: MIXED_ROWS_MAX };
                 let table = sql::Sql::new(client, layout);
                 Reader::Parts(parts::Parts::open(table, start, options, position, is_first).await?)
             }
@@ -154,17 +161,27 @@ impl Tail {
     }
 }
 
+/// What a position is about.
+struct Is<'a> {
+    /// Database and table.
+    name: &'a str,
+    /// Tells the table from another of its name; empty if nothing does.
+    identity: &'a str,
+    /// Which share of the rows.
+    share: String,
+}
+
 /// The position to go on from: `saved`, unless it is about another table or another share.
-fn at(layout: &Layout, start: Start, saved: Option<Position>) -> Position {
+fn at(is: &Is<'_>, start: Start, saved: Option<Position>, now_ns: u64) -> Position {
     let since_ns = if let Start::At(ns) = start { ns } else { 0 };
-    let mut position = saved.unwrap_or_else(|| Position::start(&layout.name, since_ns, now_ns()));
-    if !position.identity.is_empty() && !layout.identity.is_empty() && position.identity != layout.identity {
-        Event::TableCreatedAnew { table: &layout.name }.emit();
+    let mut position = saved.unwrap_or_else(|| Position::start(is.name, since_ns, now_ns));
+    if !position.identity.is_empty() && !is.identity.is_empty() && position.identity != is.identity {
+        Event::TableCreatedAnew { table: is.name }.emit();
         // All its rows are new.
-        position = Position::start(&layout.name, position.since_ns, now_ns());
+        position = Position::start(is.name, position.since_ns, now_ns);
     }
-    position.identity = layout.identity.clone();
-    let share = layout.share.to_string();
+    position.identity = is.identity.to_string();
+    let share = is.share.clone();
     if position.share.is_empty() {
         // Positions of earlier versions are about everything.
         position.share = config::Share::default().to_string();
@@ -184,5 +201,7 @@ fn now_ns() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
+#[cfg(test)]
+mod simulation;
 #[cfg(test)]
 mod tests;

@@ -37,6 +37,11 @@ pub struct Options {
     pub batch_rows: u64,
     /// The order of a backlog.
     pub catch_up: CatchUp,
+    /// Most keys of consumed rows held.
+    pub keys_max: usize,
+    /// Most new rows noted of one mixed part, 32 bytes each; the others are found when these are
+    /// done.
+    pub mixed_rows_max: usize,
 }
 
 /// The reader.
@@ -44,7 +49,7 @@ pub struct Options {
 pub struct Parts<T> {
     pub(super) table: T,
     pub(super) position: Position,
-    options: Options,
+    pub(super) options: Options,
     /// Rows taken at a time: `batch_rows`, less after an answer that was too big.
     pub(super) slice_rows: u64,
     /// Failures in a row of the single row at hand.
@@ -103,10 +108,7 @@ impl<T: Table> Parts<T> {
             progress: Progress::default(),
         };
         let ledger = &mut reader.position.ledger;
-        ledger.plain = abilities.plain;
-        if abilities.blocks {
-            ledger.keys_max = ledger::KEYS_WITH_BLOCKS_MAX;
-        }
+        (ledger.plain, ledger.keys_max) = (abilities.plain, options.keys_max);
         if is_first {
             reader.pass_over(start).await?;
         }

@@ -1,0 +1,554 @@
+//! A simulated table: what ClickHouse may do to one, in random order.
+
+use crate::clickhouse::{Fault, Kind, Rows};
+use crate::tail::part::Part;
+use crate::tail::table::{Abilities, Bound, Listing, Piece, Seen, Table};
+use rand::{RngExt, SeedableRng, rngs::StdRng};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+
+pub const MINUTE_NS: u64 = 60_000_000_000;
+pub const DAY_NS: u64 = 1_440 * MINUTE_NS;
+/// When the simulation begins.
+pub const BEGIN_NS: u64 = 20_000 * DAY_NS + 720 * MINUTE_NS;
+
+/// One row.
+#[derive(Debug, Clone)]
+pub struct Row {
+    /// Tells it from all others.
+    pub id: u32,
+    /// Two equal rows without an id of their own share it.
+    pub key: u64,
+    pub timestamp_ns: u64,
+    block: i64,
+    /// `None`: inserted before the column was there.
+    created_ns: Option<u64>,
+    pub ours: bool,
+    /// Deleted in place: gone, but its offset stays.
+    masked: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Stored {
+    part: Part,
+    rows: Vec<Row>,
+}
+
+impl Stored {
+    fn of(partition: &str, lo: i64, hi: i64, level: u64, mutation: i64, rows: Vec<Row>) -> Stored {
+        let version = if mutation > 0 { format!("_{mutation}") } else { String::new() };
+        let name = format!("{partition}_{lo}_{hi}_{level}{version}");
+        let count = rows.iter().filter(|row| !row.masked).count() as u64;
+        let part = Part::parse(0, partition, &name, count).unwrap();
+        Stored { part, rows }
+    }
+
+    fn covers(&self, other: &Stored) -> bool {
+        self.part.partition == other.part.partition && self.part.holds(other.part.lo, other.part.hi)
+    }
+}
+
+/// What of the table differs from run to run.
+#[derive(Debug, Clone, Copy)]
+pub struct Kinds {
+    pub abilities: Abilities,
+    /// Rows may be equal in all they have.
+    pub equal_rows: bool,
+    /// How often, in a hundred, a question fails.
+    pub failures: u32,
+    /// Parts are mutated, dropped, detached, the table is created anew.
+    pub upheaval: bool,
+}
+
+#[derive(Debug)]
+pub struct World {
+    pub random: StdRng,
+    pub kinds: Kinds,
+    pub clock_ns: u64,
+    /// What each replica shows; a plain table has one.
+    replicas: Vec<Vec<Stored>>,
+    /// Which the reader asks.
+    asked: usize,
+    /// What all replicas must do in the end, and which each has done.
+    log: Vec<Stored>,
+    done: Vec<Vec<bool>>,
+    /// All parts as they stand in the end.
+    settled: Vec<Stored>,
+    next_block: BTreeMap<String, i64>,
+    in_flight: Vec<(String, i64, Vec<Row>)>,
+    detached: Vec<Vec<Row>>,
+    next_id: u32,
+    /// Changes when the table is created anew.
+    pub identity: u32,
+    /// From this clock on, merges keep blocks and inserts note their time.
+    columns_from_ns: u64,
+    /// Rows that became visible, by id.
+    pub inserted: BTreeMap<u32, Row>,
+    /// Rows that were deleted or detached for good.
+    pub removed: BTreeMap<u32, Row>,
+    /// Nothing fails or moves any more.
+    pub calm: bool,
+}
+
+impl World {
+    pub fn new(seed: u64, kinds: Kinds) -> World {
+        let mut random = StdRng::seed_from_u64(seed);
+        let replicas = if kinds.abilities.plain { 1 } else { 2 };
+        World {
+            columns_from_ns: BEGIN_NS + random.random_range(0..3) * 20_000_000_000,
+            random,
+            kinds,
+            clock_ns: BEGIN_NS,
+            replicas: vec![Vec::new(); replicas],
+            asked: 0,
+            log: Vec::new(),
+            done: vec![Vec::new(); replicas],
+            settled: Vec::new(),
+            next_block: BTreeMap::new(),
+            in_flight: Vec::new(),
+            detached: Vec::new(),
+            next_id: 0,
+            identity: 1,
+            inserted: BTreeMap::new(),
+            removed: BTreeMap::new(),
+            calm: false,
+        }
+    }
+
+    /// Something happens.
+    pub fn step(&mut self) {
+        self.clock_ns += self.random.random_range(0..1_000) * 1_000_000;
+        if !self.kinds.abilities.plain {
+            return self.step_replicated();
+        }
+        match self.random.random_range(0..100) {
+            0..45 => self.begin_insert(),
+            45..50 if self.kinds.upheaval => self.mutate(),
+            50..53 if self.kinds.upheaval => self.remove(false),
+            53..57 if self.kinds.upheaval => self.remove(true),
+            57..62 if self.kinds.upheaval => self.attach(),
+            62..64 if self.kinds.upheaval => self.delete_in_place(),
+            64..66 if self.kinds.upheaval => self.expire(),
+            66 if self.kinds.upheaval && self.random.random_bool(0.2) => self.create_anew(),
+            _ => self.merge(),
+        }
+    }
+
+    fn step_replicated(&mut self) {
+        match self.random.random_range(0..100) {
+            0..35 => self.begin_insert(),
+            35..65 if !self.in_flight.is_empty() => {
+                let at = self.random.random_range(0..self.in_flight.len());
+                let (partition, block, rows) = self.in_flight.remove(at);
+                // One in ten fails, and leaves a hole.
+                if self.random.random_bool(0.9) {
+                    self.commit(&partition, block, rows);
+                }
+            }
+            65..80 => self.merge(),
+            _ => {
+                let replica = self.random.random_range(0..self.replicas.len());
+                let pending: Vec<usize> =
+                    (0..self.log.len()).filter(|at| !self.done[replica][*at]).take(6).collect();
+                if !pending.is_empty() {
+                    let at = pending[self.random.random_range(0..pending.len())];
+                    self.apply(replica, at);
+                }
+            }
+        }
+        if self.random.random_bool(0.03) {
+            self.asked = self.random.random_range(0..self.replicas.len());
+        }
+    }
+
+    /// All replicas come up to date.
+    pub fn calm_down(&mut self) {
+        for (partition, block, rows) in std::mem::take(&mut self.in_flight) {
+            self.commit(&partition, block, rows);
+        }
+        for replica in 0..self.replicas.len() {
+            for at in 0..self.log.len() {
+                if !self.done[replica][at] {
+                    self.apply(replica, at);
+                }
+            }
+        }
+        self.calm = true;
+    }
+
+    fn apply(&mut self, replica: usize, at: usize) {
+        self.done[replica][at] = true;
+        let new = self.log[at].clone();
+        let shown = &mut self.replicas[replica];
+        if shown.iter().any(|stored| stored.covers(&new)) {
+            return;
+        }
+        shown.retain(|stored| !new.covers(stored));
+        shown.push(new);
+    }
+
+    fn publish(&mut self, new: Stored) {
+        self.settled.retain(|stored| !new.covers(stored));
+        self.settled.push(new.clone());
+        self.log.push(new);
+        self.done.iter_mut().for_each(|done| done.push(false));
+        if self.kinds.abilities.plain {
+            self.apply(0, self.log.len() - 1);
+        }
+    }
+
+    fn block(&mut self, partition: &str) -> i64 {
+        // Plain tables count over all partitions.
+        let counter = if self.kinds.abilities.plain { "" } else { partition };
+        let next = self.next_block.entry(counter.into()).or_default();
+        *next += 1;
+        *next
+    }
+
+    fn begin_insert(&mut self) {
+        let late_ns = match self.random.random_range(0..10) {
+            0 => self.random.random_range(0..3 * DAY_NS),
+            1 => self.random.random_range(0..90 * MINUTE_NS),
+            _ => self.random.random_range(0..MINUTE_NS),
+        };
+        let partition = ((self.clock_ns - late_ns) / DAY_NS).to_string();
+        // An insert may take longer than the slack.
+        let slow_ns = if self.random.random_bool(0.05) { 5_000_000_000 } else { 100_000_000 };
+        let created_ns = (self.clock_ns >= self.columns_from_ns).then_some(self.clock_ns - slow_ns);
+        let block = self.block(&partition);
+        let count = self.random.random_range(1..8);
+        let mut rows: Vec<Row> = Vec::new();
+        for n in 0..count {
+            let id = self.next_id;
+            self.next_id += 1;
+            let equal = self.kinds.equal_rows && n > 0 && self.random.random_bool(0.2);
+            let key = if equal { rows[0].key } else { u64::from(id) << 8 | 7 };
+            let ours = !self.kinds.abilities.shared || self.random.random_bool(0.5);
+            let ours = if equal { rows[0].ours } else { ours };
+            let timestamp_ns = if equal { rows[0].timestamp_ns } else { self.clock_ns - late_ns };
+            rows.push(Row { id, key, timestamp_ns, block, created_ns, ours, masked: false });
+        }
+        match self.kinds.abilities.plain {
+            true => self.commit(&partition, block, rows),
+            false => self.in_flight.push((partition, block, rows)),
+        }
+    }
+
+    fn commit(&mut self, partition: &str, block: i64, rows: Vec<Row>) {
+        self.inserted.extend(rows.iter().map(|row| (row.id, row.clone())));
+        self.publish(Stored::of(partition, block, block, 0, 0, rows));
+    }
+
+    fn merge(&mut self) {
+        if self.settled.is_empty() {
+            return;
+        }
+        let at = self.random.random_range(0..self.settled.len());
+        let partition = self.settled[at].part.partition.clone();
+        let mut sources: Vec<Stored> =
+            self.settled.iter().filter(|s| s.part.partition == partition).cloned().collect();
+        sources.sort_by_key(|s| s.part.lo);
+        let from = self.random.random_range(0..sources.len());
+        let count = self.random.random_range(2..7);
+        let sources: Vec<Stored> = sources.into_iter().skip(from).take(count).collect();
+        if sources.len() < 2 {
+            return;
+        }
+        let (lo, hi) = (sources[0].part.lo, sources[sources.len() - 1].part.hi);
+        if self.in_flight.iter().any(|(p, block, _)| *p == partition && lo <= *block && *block <= hi) {
+            return;
+        }
+        let level = sources.iter().map(|s| s.part.level).max().unwrap_or(0) + 1;
+        let mutation = sources.iter().map(|s| s.part.mutation).max().unwrap_or(0);
+        let rows = sources.into_iter().flat_map(|s| s.rows).filter(|row| !row.masked).collect();
+        self.rewrite(&partition, (lo, hi), level, mutation, rows);
+    }
+
+    /// A part takes the place of those it holds.
+    fn rewrite(
+        &mut self,
+        partition: &str,
+        (lo, hi): (i64, i64),
+        level: u64,
+        mutation: i64,
+        mut rows: Vec<Row>,
+    ) {
+        let keeps = self.kinds.abilities.blocks && self.clock_ns >= self.columns_from_ns;
+        for row in &mut rows {
+            row.created_ns.get_or_insert(self.clock_ns);
+            if !keeps {
+                row.block = lo;
+            }
+        }
+        // The order of a part is that of its sorting key.
+        rows.sort_by_key(|row| (row.timestamp_ns / (10 * MINUTE_NS), row.key % 5, row.id));
+        self.publish(Stored::of(partition, lo, hi, level, mutation, rows));
+    }
+
+    /// `ALTER TABLE … DELETE`, done in all parts, or `UPDATE`, which deletes nothing.
+    fn mutate(&mut self) {
+        let version = self.block("");
+        let deletes = self.random.random_bool(0.7);
+        for stored in self.settled.clone() {
+            let Part { partition, lo, hi, level, .. } = stored.part;
+            let (gone, rows): (Vec<Row>, Vec<Row>) =
+                stored.rows.into_iter().partition(|row| row.masked || (deletes && row.id % 9 == 0));
+            self.note_removed(gone);
+            if rows.is_empty() {
+                self.drop_part(&partition, lo);
+            } else {
+                self.publish(Stored::of(&partition, lo, hi, level, version, rows));
+            }
+        }
+    }
+
+    /// `DELETE FROM`, which marks rows.
+    fn delete_in_place(&mut self) {
+        let Some(mut stored) = self.some_part() else { return };
+        let version = self.block("");
+        let mut gone = Vec::new();
+        let count = stored.rows.len();
+        for row in &mut stored.rows {
+            if row.id % 5 == 0 && !row.masked && count > 1 {
+                row.masked = true;
+                gone.push(row.clone());
+            }
+        }
+        let Part { partition, lo, hi, level, .. } = stored.part;
+        if stored.rows.iter().all(|row| row.masked) {
+            self.drop_part(&partition, lo);
+        } else {
+            self.publish(Stored::of(&partition, lo, hi, level, version, stored.rows));
+        }
+        self.note_removed(gone);
+    }
+
+    /// A TTL takes the oldest minutes out of a part.
+    fn expire(&mut self) {
+        let Some(stored) = self.some_part() else { return };
+        let oldest = stored.rows.iter().map(|row| row.timestamp_ns).min().unwrap_or(0);
+        let until = oldest / MINUTE_NS * MINUTE_NS + MINUTE_NS;
+        let expired = |row: &Row| row.masked || row.timestamp_ns < until;
+        let (gone, rows): (Vec<Row>, Vec<Row>) = stored.rows.into_iter().partition(expired);
+        let Part { partition, lo, hi, level, mutation, .. } = stored.part;
+        match rows.is_empty() {
+            true => self.drop_part(&partition, lo),
+            false => self.rewrite(&partition, (lo, hi), level + 1, mutation, rows),
+        }
+        self.note_removed(gone);
+    }
+
+    fn some_part(&mut self) -> Option<Stored> {
+        (!self.settled.is_empty())
+            .then(|| self.settled[self.random.random_range(0..self.settled.len())].clone())
+    }
+
+    fn note_removed(&mut self, rows: Vec<Row>) {
+        self.removed.extend(rows.into_iter().map(|row| (row.id, row)));
+    }
+
+    fn drop_part(&mut self, partition: &str, lo: i64) {
+        let is_it = |stored: &Stored| stored.part.partition == partition && stored.part.lo == lo;
+        self.settled.retain(|stored| !is_it(stored));
+        self.replicas.iter_mut().for_each(|shown| shown.retain(|stored| !is_it(stored)));
+    }
+
+    /// A part is dropped, or detached.
+    fn remove(&mut self, detach: bool) {
+        let Some(stored) = self.some_part() else { return };
+        self.drop_part(&stored.part.partition, stored.part.lo);
+        let rows: Vec<Row> = stored.rows.into_iter().filter(|row| !row.masked).collect();
+        self.note_removed(rows.clone());
+        if detach {
+            self.detached.push(rows);
+        }
+    }
+
+    /// A detached part comes back under a new number.
+    fn attach(&mut self) {
+        if self.detached.is_empty() {
+            return;
+        }
+        let at = self.random.random_range(0..self.detached.len());
+        let mut rows = self.detached.remove(at);
+        let Some(first) = rows.first() else { return };
+        let partition = (first.timestamp_ns / DAY_NS).to_string();
+        let block = self.block(&partition);
+        for row in &mut rows {
+            row.block = block;
+            self.removed.remove(&row.id);
+        }
+        self.publish(Stored::of(&partition, block, block, 0, 0, rows));
+    }
+
+    fn create_anew(&mut self) {
+        for stored in std::mem::take(&mut self.settled) {
+            self.note_removed(stored.rows);
+        }
+        self.replicas.iter_mut().for_each(Vec::clear);
+        self.detached.clear();
+        self.next_block.clear();
+        self.identity += 1;
+    }
+
+    fn shown(&self, part: &Part) -> Option<&Stored> {
+        self.replicas[self.asked].iter().find(|stored| stored.part.name == part.name)
+    }
+
+    /// Whether the question fails, and how.
+    fn trouble(&mut self) -> Result<(), Fault> {
+        if self.calm {
+            return Ok(());
+        }
+        if self.random.random_bool(0.3) {
+            self.step();
+        }
+        if self.random.random_range(0..100) >= self.kinds.failures {
+            return Ok(());
+        }
+        let kind = [Kind::Unreachable, Kind::TooBig, Kind::Garbled][self.random.random_range(0..3)];
+        Err(Fault::new(kind, "simulated"))
+    }
+
+    fn wants(&self, row: &Row, since_ns: u64) -> bool {
+        row.ours && row.timestamp_ns >= since_ns
+    }
+}
+
+/// The table as the reader has it.
+#[derive(Debug, Clone)]
+pub struct Simulated {
+    pub world: Arc<Mutex<World>>,
+    /// The identity it had when it was opened.
+    pub identity: u32,
+}
+
+impl Simulated {
+    pub fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap()
+    }
+}
+
+/// Rows as ClickHouse sends them.
+fn answer(world: &mut World, rows: &[(String, u64, Row)]) -> Result<Rows, Fault> {
+    let mut bytes = Vec::new();
+    let put = |bytes: &mut Vec<u8>, text: &str| {
+        bytes.push(text.len() as u8);
+        bytes.extend(text.as_bytes());
+    };
+    for (part, offset, row) in rows {
+        bytes.push(u8::from(row.ours));
+        bytes.extend(0u32.to_le_bytes());
+        put(&mut bytes, part);
+        bytes.extend(offset.to_le_bytes());
+        bytes.extend(row.key.to_le_bytes());
+        put(&mut bytes, &row.id.to_string());
+        bytes.extend(row.timestamp_ns.to_le_bytes());
+        // Observed, trace, severity, its number, length of the body, body, four maps, scope, fingerprint.
+        bytes.extend([0; 8 + 1 + 1 + 1 + 8 + 1 + 4 + 1 + 1]);
+    }
+    if !world.calm && world.random.random_range(0..200) < world.kinds.failures && !bytes.is_empty() {
+        bytes.truncate(world.random.random_range(0..bytes.len()));
+    }
+    Rows::decode(bytes)
+}
+
+impl Table for Simulated {
+    fn abilities(&self) -> Abilities {
+        self.world().kinds.abilities
+    }
+
+    async fn list(&self) -> Result<Listing, Fault> {
+        let mut world = self.world();
+        world.trouble()?;
+        let parts = world.replicas[world.asked].iter().map(|stored| stored.part.clone()).collect();
+        Ok(Listing { parts, clock_ns: world.clock_ns })
+    }
+
+    async fn list_newest(&self) -> Result<Vec<(Part, u64)>, Fault> {
+        let world = self.world();
+        let newest = |rows: &[Row]| rows.iter().map(|row| row.timestamp_ns).max().unwrap_or(0);
+        Ok(world.replicas[world.asked].iter().map(|s| (s.part.clone(), newest(&s.rows))).collect())
+    }
+
+    async fn is_same(&self) -> Result<bool, Fault> {
+        let mut world = self.world();
+        world.trouble()?;
+        Ok(world.identity == self.identity)
+    }
+
+    async fn read(&self, pieces: &[Piece], since_ns: u64) -> Result<Rows, Fault> {
+        let mut world = self.world();
+        world.trouble()?;
+        let filtered = since_ns > 0 || world.kinds.abilities.shared;
+        let mut found = Vec::new();
+        for piece in pieces {
+            let Some(stored) = world.shown(&piece.part) else { continue };
+            // Without an upper end, a piece reaches to the end of the part.
+            let to = if piece.to < piece.part.rows { piece.to } else { u64::MAX };
+            for (offset, row) in (0u64..).zip(&stored.rows) {
+                let inside = piece.from <= offset && offset < to && !row.masked;
+                if inside && (!filtered || offset == piece.from || world.wants(row, since_ns)) {
+                    found.push((piece.part.name.clone(), offset, row.clone()));
+                }
+            }
+        }
+        answer(&mut world, &found)
+    }
+
+    async fn read_at(&self, part: &Part, offsets: &[u64]) -> Result<Rows, Fault> {
+        let mut world = self.world();
+        world.trouble()?;
+        let mut found = Vec::new();
+        if let Some(stored) = world.shown(part) {
+            for (offset, row) in (0u64..).zip(&stored.rows) {
+                if offsets.contains(&offset) && !row.masked {
+                    found.push((part.name.clone(), offset, row.clone()));
+                }
+            }
+        }
+        answer(&mut world, &found)
+    }
+
+    async fn look(
+        &self,
+        part: &Part,
+        bound: &Bound,
+        all: bool,
+        since_ns: u64,
+        mut each: impl FnMut(Seen) + Send,
+    ) -> Result<(), Fault> {
+        let mut world = self.world();
+        world.trouble()?;
+        let Some(stored) = world.shown(part) else { return Ok(()) };
+        for (offset, row) in (0u64..).zip(&stored.rows).filter(|(_, row)| !row.masked) {
+            let bounded = match bound {
+                Bound::Whole => true,
+                Bound::OutsideBlocks(ranges) => {
+                    !ranges.iter().any(|(lo, hi)| (*lo..=*hi).contains(&row.block))
+                }
+                Bound::Created { from_ns, to_ns } => {
+                    let created_ns = row.created_ns.unwrap_or(world.clock_ns + 1);
+                    (*from_ns..=*to_ns).contains(&created_ns)
+                }
+            };
+            if (bounded && (all || world.wants(row, since_ns))) || offset == 0 {
+                let Row { key, timestamp_ns, ours, .. } = *row;
+                each(Seen { offset, key, timestamp_ns, ours, bounded });
+            }
+        }
+        Ok(())
+    }
+
+    async fn keys(&self, parts: &[Part], since_ns: u64) -> Result<Vec<(usize, u64, u64)>, Fault> {
+        let mut world = self.world();
+        world.trouble()?;
+        let mut keys = Vec::new();
+        for (at, part) in parts.iter().enumerate() {
+            let Some(stored) = world.shown(part) else { continue };
+            let rows = stored.rows.iter().filter(|row| !row.masked && world.wants(row, since_ns));
+            keys.extend(rows.map(|row| (at, row.key, row.timestamp_ns)));
+        }
+        Ok(keys)
+    }
+}
