@@ -2,7 +2,7 @@
 
 use crate::alert::{Content, Detection, Identity, Origin};
 use crate::engine::{self, Engine, Hit, Options};
-use crate::otel::{AuditEvent, AuditRecord, Buffers, Event, LogRecord, Taxonomy};
+use crate::otel::{Asks, AuditEvent, AuditRecord, Buffers, ClassId, Event, LogRecord, Taxonomy};
 use crate::review::{Review, review};
 use crate::rule::Rule;
 use crate::spec::{self, Seen};
@@ -14,6 +14,25 @@ use std::sync::Arc;
 pub struct Detector {
     taxonomy: Taxonomy,
     engine: Engine,
+}
+
+impl Asks for Detector {
+    fn number(&self) -> u64 {
+        self.engine.number()
+    }
+
+    fn asks(&self, class: ClassId, field: &str) -> bool {
+        let is_told = || USER_FIELDS.contains(&field) || SRC_IP_FIELDS.contains(&field);
+        self.engine.asks(class, field) || (is_told() && self.engine.has_rules(class))
+    }
+
+    fn searches(&self, class: ClassId) -> bool {
+        self.engine.searches(class)
+    }
+
+    fn may_find(&self, class: ClassId, texts: &str) -> bool {
+        self.engine.may_find(class, texts)
+    }
 }
 
 /// What became of one record, besides its detections.
@@ -102,7 +121,7 @@ impl Detector {
         let mut outcome = Outcome::default();
         let Scratch { buffers, engine } = scratch;
         let (mut number, content) = (0, OnceCell::new());
-        self.taxonomy.recognise_in(buffers, record, &mut |event| {
+        self.taxonomy.recognise_for(self, buffers, record, &mut |event| {
             let source = Source { record, audit: None, number, content: &content };
             self.run(&source, event, engine, out, review);
             number += 1;

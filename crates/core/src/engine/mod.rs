@@ -19,7 +19,7 @@ mod run;
 mod table;
 mod watch;
 
-use crate::otel::{Class, Event};
+use crate::otel::{Class, ClassId, Event};
 use crate::parallel;
 use crate::plan::{applying, plan};
 use crate::rule::Rule;
@@ -115,6 +115,37 @@ impl Engine {
             }
             None => &[],
         }
+    }
+
+    /// Whether a rule for events of the class looks at the field of this native name, whether or not
+    /// there are keywords in it, of which [`Engine::may_find`] tells.
+    pub fn asks(&self, class: ClassId, field: &str) -> bool {
+        let program = self.program_of.get(usize::from(class.0)).map(|program| self.compiled(*program));
+        program.is_some_and(|program| program.asks(field))
+    }
+
+    /// Whether rules for events of the class look for keywords in all texts.
+    pub fn searches(&self, class: ClassId) -> bool {
+        let program = self.program_of.get(usize::from(class.0)).map(|program| self.compiled(*program));
+        program.is_some_and(|program| program.texts.is_some())
+    }
+
+    /// Whether a keyword may stand in these folded texts, in which other characters than letters and
+    /// digits may be written with escapes.
+    pub fn may_find(&self, class: ClassId, texts: &str) -> bool {
+        let program = self.program_of.get(usize::from(class.0)).map(|program| self.compiled(*program));
+        program.is_some_and(|program| program.texts.is_some() && program.prefilter.may_match(texts))
+    }
+
+    /// Whether any rule applies to events of the class.
+    pub fn has_rules(&self, class: ClassId) -> bool {
+        let program = self.program_of.get(usize::from(class.0)).map(|program| self.compiled(*program));
+        program.is_some_and(|program| !program.entries.is_empty())
+    }
+
+    /// Tells this engine from every other of the process.
+    pub fn number(&self) -> u64 {
+        self.number
     }
 
     /// The fields, by the names that the rule uses, and the values that made it match. Only for a

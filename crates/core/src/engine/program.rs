@@ -4,6 +4,7 @@ use super::glob::Glob;
 use super::index::Index;
 use super::literals::Checks;
 use super::prefilter::Prefilter;
+use crate::otel::normal_name;
 use crate::plan::{Plan, Pred};
 use crate::rule::Test;
 use foldhash::fast::FixedState;
@@ -57,6 +58,14 @@ pub enum Placed {
     Lazy(u32),
     /// No rule asks.
     Nowhere,
+}
+
+impl Program {
+    /// Whether the values of a field are looked at, be there keywords in them or not.
+    pub fn asks(&self, field: &str) -> bool {
+        (self.texts.is_some() && !self.prefilter.takes_escapes())
+            || self.names.contains_key(normal_name(field).as_str())
+    }
 }
 
 /// One source of values.

@@ -5,7 +5,9 @@
 //! arena that is emptied before the next document; lists of fields give their room to the next event.
 
 use super::event::{Event, FieldName};
+use super::json::outline::{Outlines, Span};
 use super::json::{Flat, Leaf};
+use super::windows::Shape;
 use crate::value::Value;
 use bumpalo::collections::String as ArenaString;
 use std::borrow::Cow;
@@ -18,6 +20,12 @@ pub(super) type Arena = bumpalo::Bump;
 pub struct Buffers {
     arena: Arena,
     room: Room,
+    /// What is known of Windows events read before.
+    pub(super) outlines: Outlines<Shape>,
+    /// Where the values of the document stand.
+    pub(super) spans: Vec<Span>,
+    /// Values of it that nobody asks for by name.
+    pub(super) unasked: String,
 }
 
 /// More than so many bytes are not kept for the next record.
@@ -26,13 +34,27 @@ const ARENA_BYTES_MAX: usize = 1 << 20;
 impl Buffers {
     /// Empties the arena, for a new document.
     pub(super) fn begin(&mut self) -> (&Arena, &mut Room) {
+        let Desk { arena, room, .. } = self.desk();
+        (arena, room)
+    }
+
+    /// The same, with all that is there.
+    pub(super) fn desk(&mut self) -> Desk<'_> {
         if self.arena.allocated_bytes() > ARENA_BYTES_MAX {
             self.arena = Arena::new();
         } else {
             self.arena.reset();
         }
-        (&self.arena, &mut self.room)
+        Desk { arena: &self.arena, room: &mut self.room, outlines: &mut self.outlines, spans: &self.spans }
     }
+}
+
+/// What a document is read with.
+pub(super) struct Desk<'b> {
+    pub arena: &'b Arena,
+    pub room: &'b mut Room,
+    pub outlines: &'b mut Outlines<Shape>,
+    pub spans: &'b [Span],
 }
 
 /// Lists without content, which keep their room.

@@ -204,11 +204,14 @@ pub(super) struct Channels {
     pub other: Option<ClassId>,
 }
 
+/// Fields, and the values of which each must have one.
+pub(super) type Condition = BTreeMap<String, Vec<String>>;
+
 /// The classes of one channel and event id. Which one it is may depend on fields: bit *i* of the
 /// index into `classes` is set if condition *i* holds.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Slot {
-    pub conditions: Vec<BTreeMap<String, Vec<String>>>,
+    pub conditions: Vec<Condition>,
     pub classes: Vec<ClassId>,
 }
 
@@ -217,6 +220,17 @@ impl Channels {
     pub fn positions(&self, channel: &str, event_id: u32, count: usize) -> Option<&[String]> {
         let lists = self.positions.get(&(channel.to_ascii_lowercase(), event_id))?;
         lists.iter().find(|names| names.len() == count).map(Vec::as_slice)
+    }
+
+    /// The classes that an event of this channel and event id may be of, and the conditions that decide
+    /// among them.
+    pub fn possible(&self, channel: &str, event_id: u32) -> (&[ClassId], &[Condition]) {
+        let number = self.names.get(channel).or_else(|| self.names.get(&channel.to_ascii_lowercase()));
+        let Some(&number) = number else { return (self.other.as_slice(), &[]) };
+        match self.events.get(&(number, event_id)) {
+            Some(slot) => (&slot.classes, &slot.conditions),
+            None => (std::slice::from_ref(&self.services[usize::from(number)]), &[]),
+        }
     }
 
     /// The class of an event of this channel and event id.

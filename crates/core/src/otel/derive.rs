@@ -192,6 +192,31 @@ fn blank() -> String {
     " ".into()
 }
 
+impl Derive {
+    /// The fields that it reads; `None` where it may read any.
+    pub fn reads(&self) -> Option<Vec<&str>> {
+        let fields = match self {
+            Derive::Decimal(step) | Derive::Hashes(step) | Derive::DosPath(step) | Derive::Blanks(step) => {
+                vec![step.from.as_str()]
+            }
+            Derive::Account { from, .. } => {
+                from.iter().flat_map(|(domain, user)| [domain.as_str(), user.as_str()]).collect()
+            }
+            Derive::Lookup { from, .. } => vec![from.as_str()],
+            Derive::RegistryPath { from: (key, value), .. } => vec![key.as_str(), value.as_str()],
+            Derive::Url { from, query, host, .. } => [Some(from), query.as_ref(), host.as_ref()]
+                .into_iter()
+                .flatten()
+                .map(String::as_str)
+                .collect(),
+            Derive::Set { when, .. } => when.keys().map(String::as_str).collect(),
+            Derive::Resource(_) => vec![],
+            _ => return None,
+        };
+        Some(fields)
+    }
+}
+
 /// Adds the computed fields to `event`, which was read from `record`.
 pub(super) fn apply<'a>(
     derive: &'a [Derive],

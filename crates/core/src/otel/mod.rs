@@ -9,6 +9,8 @@ mod taxonomy;
 pub use taxonomy::{Class, Taxonomy, View, normal_name};
 mod buffers;
 pub use buffers::Buffers;
+mod asks;
+pub use asks::Asks;
 mod audit_event;
 pub use audit_event::{
     Assembler, AssemblerCounts, AssemblerSettings, AuditChanges, AuditEvent, AuditRecord, AuditRow, Process,

@@ -1,10 +1,12 @@
 //! What a record is: from text, attributes and resource to fields, host and class.
 
+use super::asks::Asks;
 use super::audit_event::laurel;
-use super::buffers::{Arena, Buffers, keep};
+use super::buffers::{Arena, Buffers, Desk, keep};
 use super::class::{Format, Found};
 use super::event::{ClassId, Event};
-use super::json::Flat;
+use super::json::outline::Outlines;
+use super::json::{Flat, Roots};
 use super::line::{self, Read};
 use super::record::LogRecord;
 use super::split::{self, Documents};
@@ -32,11 +34,19 @@ struct Reading<'a> {
 type Each<'f> = &'f mut dyn FnMut(&mut Event<'_>);
 
 /// Decodes `record` and hands out its events.
-pub(super) fn recognise(taxonomy: &Taxonomy, record: &LogRecord<'_>, buffers: &mut Buffers, each: Each<'_>) {
+pub(super) fn recognise(
+    taxonomy: &Taxonomy,
+    record: &LogRecord<'_>,
+    asks: Option<&dyn Asks>,
+    buffers: &mut Buffers,
+    each: Each<'_>,
+) {
     let body = body(record);
     match first_byte(body) {
         Some(b'{') if body.len() <= BODY_BYTES_MAX => {
-            if object(taxonomy, record, body, buffers, each) {
+            if known(taxonomy, record, body, asks, buffers, each)
+                || object(taxonomy, record, body, buffers, each)
+            {
                 return;
             }
         }
@@ -47,6 +57,40 @@ pub(super) fn recognise(taxonomy: &Taxonomy, record: &LogRecord<'_>, buffers: &m
     documents(taxonomy, record, body, buffers, each);
 }
 
+/// Hands out the event of a body with the outline of an earlier one; `false` where it has none, or is
+/// broken.
+fn known(
+    taxonomy: &Taxonomy,
+    record: &LogRecord<'_>,
+    body: &str,
+    asks: Option<&dyn Asks>,
+    buffers: &mut Buffers,
+    each: Each<'_>,
+) -> bool {
+    let Buffers { outlines, spans, unasked, .. } = buffers;
+    let Some(number) = outlines.find(body, spans) else { return false };
+    let shape = outlines.shape_mut(number);
+    let wants = asks.and_then(|asks| {
+        let wants = shape.prepare(taxonomy, asks, body, spans)?;
+        (!shape.may_find(wants, asks, body, spans, unasked)).then_some(wants)
+    });
+    let Desk { arena, room, outlines, spans } = buffers.desk();
+    let outlines: &Outlines<_> = outlines;
+    let shape = outlines.shape(number);
+    let (flat, mut event) = room.take(arena);
+    let identity = shape.read(wants, body, spans, &mut event, arena);
+    let is_whole = identity.is_some();
+    if let Some(identity) = identity {
+        let reading = Reading { taxonomy, record, arena };
+        event.source = Cow::Borrowed(body);
+        reading.windows_event(identity, &mut event);
+        reading.derive(&mut event);
+        each(&mut event);
+    }
+    room.put(flat, event);
+    is_whole
+}
+
 /// Hands out the event of a body that is one whole JSON object; `false` where it may be otherwise.
 fn object(
     taxonomy: &Taxonomy,
@@ -55,10 +99,14 @@ fn object(
     buffers: &mut Buffers,
     each: Each<'_>,
 ) -> bool {
-    let (arena, room) = buffers.begin();
+    let Desk { arena, room, outlines, .. } = buffers.desk();
     let (mut flat, mut event) = room.take(arena);
     let is_one = flat.read_whole(body) && !may_hold_documents(&flat);
     if is_one {
+        // Whether one of some `kind` is a list of others depends on its value.
+        if windows::is_windows(&flat) && !flat.roots.has(&[Roots::KIND]) {
+            outlines.learn(body, &flat, windows::Shape::of);
+        }
         let reading = Reading { taxonomy, record, arena };
         event.source = Cow::Borrowed(body);
         let read = json_document(&mut flat, &mut event);
@@ -337,6 +385,11 @@ impl<'a> Reading<'a> {
             Read::Windows(identity) => self.windows_event(identity, event),
             Read::Other(found) => self.other(found, flat, event),
         }
+        self.derive(event);
+    }
+
+    /// Adds what is computed for the event's class.
+    fn derive(self, event: &mut Event<'a>) {
         if let Some(ClassId(class)) = event.class
             && let Some(steps) = self.taxonomy.derive.get(usize::from(class))
         {

@@ -5,6 +5,7 @@
 //! described at the top of `taxonomy/windows.yaml` and `taxonomy/linux.yaml`.
 
 use super::advice::{Advice, Uncarried};
+use super::asks::Asks;
 use super::audit_event::{self, AuditEvent};
 use super::buffers::{Arena, Buffers};
 use super::class::{Channels, Format, Found, Program};
@@ -148,7 +149,19 @@ impl Taxonomy {
         record: &LogRecord<'_>,
         each: &mut dyn FnMut(&mut Event<'_>),
     ) {
-        super::recognise::recognise(self, record, buffers, each);
+        super::recognise::recognise(self, record, None, buffers, each);
+    }
+
+    /// The same for someone who asks for some fields only. Others may be missing, and what is broken in
+    /// them goes unnoticed; host, class and texts are as ever.
+    pub fn recognise_for(
+        &self,
+        asks: &dyn Asks,
+        buffers: &mut Buffers,
+        record: &LogRecord<'_>,
+        each: &mut dyn FnMut(&mut Event<'_>),
+    ) {
+        super::recognise::recognise(self, record, Some(asks), buffers, each);
     }
 
     /// The events in `record`, collected.

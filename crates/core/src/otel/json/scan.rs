@@ -24,6 +24,13 @@ pub(super) fn read<'a>(
     (scanner.at == text.len()).then_some(())
 }
 
+/// The text, number or word that begins at `at`, and where it ends.
+pub(super) fn scalar<'a>(text: &'a str, at: usize, arena: &'a Arena) -> Option<(Value<'a>, usize)> {
+    let mut scanner = Scanner { text, bytes: text.as_bytes(), at, arena };
+    let value = scanner.scalar()?;
+    Some((value, scanner.at))
+}
+
 struct Scanner<'a> {
     text: &'a str,
     /// The same as `text`.
@@ -67,17 +74,25 @@ impl<'a> Scanner<'a> {
         if depth >= DEPTH_MAX {
             return None;
         }
-        let value = match self.next()? {
+        match self.next()? {
+            b'{' => self.object(flat, parent, key, depth),
+            b'[' => self.list(flat, parent, key, depth),
+            _ => {
+                let value = self.scalar()?;
+                flat.leaf(parent, key, value)
+            }
+        }
+    }
+
+    fn scalar(&mut self) -> Option<Value<'a>> {
+        Some(match self.next()? {
             b'"' => Value::from(self.string()?),
-            b'{' => return self.object(flat, parent, key, depth),
-            b'[' => return self.list(flat, parent, key, depth),
             b'-' | b'0'..=b'9' => self.number()?,
             b't' => self.word("true", Value::Bool(true))?,
             b'f' => self.word("false", Value::Bool(false))?,
             b'n' => self.word("null", Value::Null)?,
             _ => return None,
-        };
-        flat.leaf(parent, key, value)
+        })
     }
 
     fn object(
@@ -193,8 +208,10 @@ impl<'a> Scanner<'a> {
                 _ => return None,
             }
             at += 2;
+            from = at;
             match self.bytes.get(at - 1)? {
-                byte @ (b'"' | b'\\' | b'/') => out.push(char::from(*byte)),
+                // What stands for itself begins the next piece.
+                b'"' | b'\\' | b'/' => from -= 1,
                 b'n' => out.push('\n'),
                 b't' => out.push('\t'),
                 b'r' => out.push('\r'),
@@ -212,10 +229,10 @@ impl<'a> Scanner<'a> {
                         unit = 0x10000 + ((unit - 0xd800) << 10 | (low - 0xdc00));
                     }
                     out.push(char::from_u32(unit)?);
+                    from = at;
                 }
                 _ => return None,
             }
-            from = at;
             at = special(self.bytes, at)?;
         }
     }

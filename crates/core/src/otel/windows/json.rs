@@ -13,7 +13,7 @@ use std::borrow::Cow;
 
 /// What an object of the document holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(super) enum Role {
     Root,
     System,
     EventId,
@@ -38,35 +38,102 @@ pub(in super::super) fn decode<'a>(flat: &mut Flat<'a>, event: &mut Event<'a>) -
     if !is_windows(flat) {
         return None;
     }
-    let Flat { prefixes, leaves, roots, arena, .. } = flat;
-    let roles: &[Role] = arena.alloc_slice_fill_iter(prefixes.iter().map(|prefix| role(prefix)));
-    // Flattened without paths, `event_id.id` is just `id`.
-    let is_id = |leaf: &Leaf<'_>| leaf.prefix == 0 && leaf.key == "id";
-    let is_event_id = |leaf: &Leaf<'_>| part(roles[leaf.prefix], leaf.key) == Some(Part::EventId);
-    let is_id_event_id =
-        roots.has(&[Roots::ID]) && leaves.iter().any(is_id) && !leaves.iter().any(is_event_id);
-    let has_list = prefixes.contains(&"event_data.data");
+    let layout = Layout::of(flat);
+    let Flat { prefixes, leaves, arena, .. } = flat;
     event.fields.reserve(leaves.len() + FIELDS_MORE);
     let mut draft = Draft::new(event, arena);
     for leaf in leaves.drain(..) {
-        let (role, prefix) = (roles[leaf.prefix], prefixes[leaf.prefix]);
-        if let Some(part) = part(role, leaf.key) {
-            draft.system(part, leaf.value);
-            continue;
-        }
-        match role {
-            Role::Root if is_id_event_id && leaf.key == "id" => draft.system(Part::EventId, leaf.value),
-            Role::Root => root(&mut draft, leaf),
-            Role::Data(from) => data(&mut draft, &prefix[from..], leaf, has_list),
-            Role::Leaves => leaf_of(&mut draft, leaf, prefix == "user_data"),
-            Role::Other | Role::EcsEvent => {
-                let name = join(arena, prefix, leaf.key);
-                draft.event.push(name, leaf.value);
-            }
-            _ => {}
+        let prefix = prefixes[leaf.prefix];
+        match layout.part(&leaf) {
+            Some(part) => draft.system(part, leaf.value),
+            None => put(&mut draft, layout.roles[leaf.prefix], prefix, leaf, layout.has_list),
         }
     }
     Some(draft.finish())
+}
+
+/// What the places of a document mean.
+pub(super) struct Layout<'a> {
+    /// By prefix.
+    pub roles: &'a [Role],
+    /// Flattened without paths, `event_id.id` is just `id`.
+    is_id_event_id: bool,
+    pub has_list: bool,
+}
+
+impl<'a> Layout<'a> {
+    pub fn of(flat: &Flat<'a>) -> Layout<'a> {
+        let Flat { prefixes, leaves, roots, arena, .. } = flat;
+        let roles: &[Role] = arena.alloc_slice_fill_iter(prefixes.iter().map(|prefix| role(prefix)));
+        let is_id = |leaf: &Leaf<'_>| leaf.prefix == 0 && leaf.key == "id";
+        let is_event_id = |leaf: &Leaf<'_>| part(roles[leaf.prefix], leaf.key) == Some(Part::EventId);
+        let is_id_event_id =
+            roots.has(&[Roots::ID]) && leaves.iter().any(is_id) && !leaves.iter().any(is_event_id);
+        Layout { roles, is_id_event_id, has_list: prefixes.contains(&"event_data.data") }
+    }
+
+    /// The part of the system section that a leaf is.
+    pub fn part(&self, leaf: &Leaf<'_>) -> Option<Part> {
+        let role = self.roles[leaf.prefix];
+        part(role, leaf.key).or_else(|| {
+            let is_id = self.is_id_event_id && role == Role::Root && leaf.key == "id";
+            is_id.then_some(Part::EventId)
+        })
+    }
+}
+
+/// Takes a leaf that is no part of the system section.
+pub(super) fn put<'a>(
+    draft: &mut Draft<'_, 'a>,
+    role: Role,
+    prefix: &'a str,
+    leaf: Leaf<'a>,
+    has_list: bool,
+) {
+    match role {
+        Role::Root => root(draft, leaf),
+        Role::Data(from) => data(draft, &prefix[from..], leaf, has_list),
+        Role::Leaves => leaf_of(draft, leaf, prefix == "user_data"),
+        Role::Other | Role::EcsEvent => {
+            let name = join(draft.arena, prefix, leaf.key);
+            draft.event.push(name, leaf.value);
+        }
+        _ => {}
+    }
+}
+
+/// What [`put`] does with a leaf, where only its place decides that.
+pub(super) enum Fate {
+    /// It becomes the event's data of this name.
+    Data(String),
+    /// It becomes a field of this name that is none of the event's own data.
+    Other(String),
+    /// It is passed over.
+    Nothing,
+}
+
+/// `None`: its value decides too.
+pub(super) fn fate(role: Role, prefix: &str, key: &str, has_list: bool) -> Option<Fate> {
+    let joined = |path: &str| if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
+    Some(match role {
+        Role::Root => match key {
+            "event_data" | "StringInserts" | "user_data" => return None,
+            _ => Fate::Data(key.to_owned()),
+        },
+        Role::Data(from) => match (key, &prefix[from..]) {
+            ("" | "Data", "") => return None,
+            ("name", _) if has_list => Fate::Nothing,
+            ("binary", "") => Fate::Data("Binary".to_owned()),
+            (_, path) => Fate::Data(joined(path)),
+        },
+        Role::Leaves => match key {
+            "" | "#text" | "data" => return None,
+            "name" if prefix == "user_data" => Fate::Nothing,
+            _ => Fate::Data(key.to_owned()),
+        },
+        Role::Other | Role::EcsEvent => Fate::Other(joined(prefix)),
+        _ => Fate::Nothing,
+    })
 }
 
 /// So many fields are made of others.
@@ -74,7 +141,7 @@ const FIELDS_MORE: usize = 16;
 
 /// A channel and an event id make a Windows event. Nothing else does: other sources have `EventID`
 /// or `channel` alone.
-fn is_windows(flat: &Flat<'_>) -> bool {
+pub(in super::super) fn is_windows(flat: &Flat<'_>) -> bool {
     let has = |any: &[Roots]| flat.roots.has(any);
     let collector = has(&[Roots::COLLECTOR_CHANNEL])
         && (has(&[Roots::COLLECTOR_EVENT_ID])

@@ -6,8 +6,10 @@
 //! source that is, and what rules call the fields, is decided later by the taxonomy.
 
 mod json;
+mod shape;
 mod xml;
-pub(super) use json::decode as from_flat;
+pub(super) use json::{decode as from_flat, is_windows};
+pub(super) use shape::Shape;
 pub(super) use xml::{decode as from_xml, find as find_xml};
 
 use super::buffers::{Arena, concat, text_of};
@@ -96,6 +98,13 @@ impl<'e, 'a> Draft<'e, 'a> {
                 }
             }
         }
+    }
+
+    /// Whether a name of the event's data means nothing but itself.
+    fn is_plain(name: &str) -> bool {
+        !name.eq_ignore_ascii_case("EventID")
+            && !name.eq_ignore_ascii_case("Provider_Name")
+            && !name.starts_with("param")
     }
 
     /// Takes a named value of the event's data. `param1`, `param2`, … are what newer Collectors

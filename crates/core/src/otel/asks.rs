@@ -1,0 +1,19 @@
+//! Which fields anyone wants to know, so that what nobody asks for need not be decoded.
+
+use super::event::ClassId;
+
+/// Someone who takes events.
+pub trait Asks {
+    /// Tells it from everyone else of the process; its answers are remembered.
+    fn number(&self) -> u64;
+
+    /// Whether the field of this native name may matter in an event of the class, whatever it holds.
+    fn asks(&self, class: ClassId, field: &str) -> bool;
+
+    /// Whether any other value may matter as well, for what it holds.
+    fn searches(&self, class: ClassId) -> bool;
+
+    /// Whether other values may matter, of which `texts` are all, folded; characters that are neither
+    /// letters nor digits may stand in them as JSON writes them.
+    fn may_find(&self, class: ClassId, texts: &str) -> bool;
+}

@@ -1,0 +1,306 @@
+//! Outlines of documents that were read before: what stands between their values.
+//!
+//! The same writer writes the same keys in the same order, again and again. A document whose bytes
+//! between the values are those of an earlier one has its names, and what they mean need not be found
+//! out anew. The outlines form a tree: each node is the bytes before a value, its children are what may
+//! follow. A document that follows no path is read as any other and, if it was whole, becomes a path.
+//!
+//! Since a path fixes all brackets, keys and kinds of values, a document on it has the structure of the
+//! first that took it. What stands inside a text is looked at where the text is wanted.
+
+use super::{Flat, LEAVES_MAX, scan};
+use crate::otel::buffers::Arena;
+use crate::value::Value;
+
+/// Bounds: what hostile documents could fill. Beyond, all is forgotten and learnt anew.
+const NODES_MAX: usize = 1 << 16;
+const BYTES_MAX: usize = 4 << 20;
+/// A place with more ways on has keys that are data; documents through it are not worth learning.
+const WAYS_MAX: u16 = 48;
+/// Longest piece between two values, bytes.
+const GAP_BYTES_MAX: usize = 4096;
+/// So many are learnt in any case.
+const EAGER: u64 = 1024;
+/// After this many documents without a path for each that had one, few are still learnt.
+const MISSES_PER_HIT: u64 = 4;
+/// Of so many documents one is learnt then.
+const SELDOM: u64 = 64;
+
+const NONE: u32 = u32::MAX;
+
+/// Outlines that lead to a `T`, which is made of the first document of each.
+#[derive(Debug)]
+pub(in crate::otel) struct Outlines<T> {
+    nodes: Vec<Node>,
+    /// The bytes of all gaps.
+    gaps: Vec<u8>,
+    shapes: Vec<T>,
+    hits: u64,
+    misses: u64,
+}
+
+/// The bytes before a value, or behind the last.
+#[derive(Debug, Clone, Copy)]
+struct Node {
+    gap: u32,
+    gap_bytes: u16,
+    /// How many children it has.
+    ways: u16,
+    kind: Kind,
+    child: u32,
+    sibling: u32,
+    /// At an end: which shape.
+    shape: u32,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// A text follows, whose opening quote belongs to the gap.
+    Text,
+    /// A number or a word follows.
+    Word,
+    /// The document ends.
+    End,
+}
+
+/// Where a value stands: a text without its quotes, anything else as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::otel) struct Span {
+    pub start: u32,
+    pub end: u32,
+    pub is_text: bool,
+}
+
+impl<T> Default for Outlines<T> {
+    fn default() -> Self {
+        let root =
+            Node { gap: 0, gap_bytes: 0, ways: 0, kind: Kind::Word, child: NONE, sibling: NONE, shape: NONE };
+        Outlines { nodes: vec![root], gaps: vec![], shapes: vec![], hits: 0, misses: 0 }
+    }
+}
+
+impl<T> Outlines<T> {
+    /// The shape of a document and where its values stand, in their order.
+    pub fn find(&mut self, text: &str, spans: &mut Vec<Span>) -> Option<usize> {
+        spans.clear();
+        let found = self.walk(text.as_bytes(), spans)?;
+        self.hits += 1;
+        Some(found)
+    }
+
+    /// A shape by its number.
+    pub fn shape(&self, number: usize) -> &T {
+        &self.shapes[number]
+    }
+
+    /// The same, to be changed.
+    pub fn shape_mut(&mut self, number: usize) -> &mut T {
+        &mut self.shapes[number]
+    }
+
+    #[inline]
+    fn walk(&self, bytes: &[u8], spans: &mut Vec<Span>) -> Option<usize> {
+        let (mut at, mut way) = (0, self.nodes[0].child);
+        loop {
+            let node = loop {
+                let node = self.nodes.get(way as usize)?;
+                if self.is_here(node, bytes, at) {
+                    break node;
+                }
+                way = node.sibling;
+            };
+            let start = at + usize::from(node.gap_bytes);
+            let (end, is_text) = match node.kind {
+                Kind::Text => (text_end(bytes, start)?, true),
+                Kind::Word => (word_end(bytes, start), false),
+                Kind::End => return Some(node.shape as usize),
+            };
+            spans.push(Span { start: start as u32, end: end as u32, is_text });
+            at = end + usize::from(is_text);
+            way = node.child;
+        }
+    }
+
+    /// Whether this is what stands at `at`.
+    #[inline]
+    fn is_here(&self, node: &Node, bytes: &[u8], at: usize) -> bool {
+        let end = at + usize::from(node.gap_bytes);
+        let gap = &self.gaps[node.gap as usize..node.gap as usize + usize::from(node.gap_bytes)];
+        let is_same = bytes.get(at..end).is_some_and(|here| same(here, gap));
+        is_same
+            && match node.kind {
+                Kind::Text => true,
+                Kind::Word => bytes.get(end).is_some_and(|byte| is_word(*byte)),
+                Kind::End => end == bytes.len(),
+            }
+    }
+
+    /// Whether a document without a path should be learnt.
+    fn is_eager(&self) -> bool {
+        self.misses < EAGER || self.misses < self.hits * MISSES_PER_HIT || self.misses % SELDOM == 0
+    }
+
+    /// Makes a path of a whole document that was read into `flat`, leading to what `shape` makes of it.
+    pub fn learn(&mut self, text: &str, flat: &Flat<'_>, shape: impl FnOnce(&Flat<'_>) -> T) {
+        self.misses += 1;
+        if !self.is_eager() {
+            return;
+        }
+        let Some(pieces) = pieces(text.as_bytes()) else { return };
+        // An end is a piece too.
+        if pieces.len() != flat.leaves.len() + 1 || !flat.message_bytes.is_empty() {
+            return;
+        }
+        if self.nodes.len() + pieces.len() > NODES_MAX || self.gaps.len() + text.len() > BYTES_MAX {
+            *self = Outlines::default();
+        }
+        let mut here = 0;
+        for (start, end, kind) in pieces {
+            let gap = &text.as_bytes()[start..end];
+            here = match self.child(here, gap, kind) {
+                Some(known) => known,
+                None if self.nodes[here].ways >= WAYS_MAX => return,
+                None => self.add(here, gap, kind),
+            };
+        }
+        if self.nodes[here].shape == NONE {
+            self.nodes[here].shape = self.shapes.len() as u32;
+            self.shapes.push(shape(flat));
+        }
+    }
+
+    fn child(&self, parent: usize, gap: &[u8], kind: Kind) -> Option<usize> {
+        let mut way = self.nodes[parent].child;
+        while let Some(node) = self.nodes.get(way as usize) {
+            let known = &self.gaps[node.gap as usize..node.gap as usize + usize::from(node.gap_bytes)];
+            if known == gap && node.kind == kind {
+                return Some(way as usize);
+            }
+            way = node.sibling;
+        }
+        None
+    }
+
+    fn add(&mut self, parent: usize, gap: &[u8], kind: Kind) -> usize {
+        let number = self.nodes.len();
+        self.nodes.push(Node {
+            gap: self.gaps.len() as u32,
+            gap_bytes: gap.len() as u16,
+            ways: 0,
+            kind,
+            child: NONE,
+            sibling: self.nodes[parent].child,
+            shape: NONE,
+        });
+        self.gaps.extend_from_slice(gap);
+        self.nodes[parent].child = number as u32;
+        self.nodes[parent].ways += 1;
+        number
+    }
+}
+
+/// The pieces between the values of a whole document, each with what follows; `None` where it has too
+/// many or one is too long.
+fn pieces(bytes: &[u8]) -> Option<Vec<(usize, usize, Kind)>> {
+    let mut pieces = vec![];
+    let (mut start, mut at) = (0, 0);
+    while let Some(byte) = bytes.get(at) {
+        let next = match byte {
+            b'"' => {
+                let end = text_end(bytes, at + 1)? + 1;
+                let blanks = bytes.get(end..)?.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
+                if bytes.get(end + blanks) == Some(&b':') {
+                    at = end + blanks;
+                    continue;
+                }
+                pieces.push((start, at + 1, Kind::Text));
+                end
+            }
+            byte if is_word(*byte) => {
+                pieces.push((start, at, Kind::Word));
+                word_end(bytes, at)
+            }
+            _ => {
+                at += 1;
+                continue;
+            }
+        };
+        (start, at) = (next, next);
+    }
+    pieces.push((start, bytes.len(), Kind::End));
+    let is_bounded = |(start, end, _): &(usize, usize, Kind)| end - start <= GAP_BYTES_MAX;
+    (pieces.len() <= LEAVES_MAX && pieces.iter().all(is_bounded)).then_some(pieces)
+}
+
+/// Whether a byte begins or continues a number or a word.
+fn is_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'+' | b'.')
+}
+
+fn word_end(bytes: &[u8], from: usize) -> usize {
+    from + bytes[from..].iter().take_while(|byte| is_word(**byte)).count()
+}
+
+/// Where the quote stands that ends the text which begins at `from`.
+#[inline]
+fn text_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    // Most texts are short.
+    for _ in 0..4 {
+        let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) else { break };
+        let quotes = quotes(u64::from_le_bytes(*word));
+        if quotes != 0 {
+            at += quotes.trailing_zeros() as usize / 8;
+            if !is_escaped(bytes, from, at) {
+                return Some(at);
+            }
+            at += 1;
+        } else {
+            at += 8;
+        }
+    }
+    loop {
+        at += memchr::memchr(b'"', bytes.get(at..)?)?;
+        if !is_escaped(bytes, from, at) {
+            return Some(at);
+        }
+        at += 1;
+    }
+}
+
+/// Whether an odd number of backslashes stands before `at`.
+#[inline]
+fn is_escaped(bytes: &[u8], from: usize, at: usize) -> bool {
+    // Texts that end with a backslash are rare, long rows of them are hostile.
+    let backslashes = bytes[from..at].iter().rev().take_while(|byte| **byte == b'\\').count();
+    backslashes % 2 == 1
+}
+
+/// The high bit of the lowest byte of `word` that is a quote; those above it may be wrong.
+#[inline]
+fn quotes(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 255;
+    let other = word ^ (ONES * b'"' as u64);
+    other.wrapping_sub(ONES) & !other & (ONES << 7)
+}
+
+/// Whether two slices of the same length are the same; pieces are so short that calling a function to
+/// compare them costs more.
+#[inline]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    fn ends<const N: usize>(text: &[u8]) -> (Option<&[u8; N]>, Option<&[u8; N]>) {
+        (text.first_chunk(), text.last_chunk())
+    }
+    match a.len() {
+        8..=16 => ends::<8>(a) == ends::<8>(b),
+        17..=32 => ends::<16>(a) == ends::<16>(b),
+        _ => a == b,
+    }
+}
+
+/// The value at `span`; `None` where it is broken, which only a look at the whole document explains.
+pub(in crate::otel) fn value<'a>(text: &'a str, span: Span, arena: &'a Arena) -> Option<Value<'a>> {
+    let quote = usize::from(span.is_text);
+    let (value, end) = scan::scalar(text, span.start as usize - quote, arena)?;
+    (end == span.end as usize + quote).then_some(value)
+}
