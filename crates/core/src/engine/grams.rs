@@ -119,28 +119,38 @@ impl Grams {
         value: &[u8],
         tell: &mut impl FnMut((u32, u32)),
     ) {
-        let mut ask = |at: usize, bytes: u64| {
-            let four = bytes as u32;
-            if LONG && self.long.may_have(four) {
-                verify(&self.long, store, four, value, at, tell);
-            }
-            for (at, three) in [(at, four & THREE), (at + 2, (bytes >> 16) as u32 & THREE)] {
-                if MIDDLE && self.middle.may_have(three) {
-                    verify(&self.middle, store, three, value, at, tell);
-                }
-            }
-        };
         let mut at = 0;
         while let Some(bytes) = value.get(at..).and_then(<[u8]>::first_chunk) {
-            ask(at, u64::from_le_bytes(*bytes));
+            self.ask::<LONG, MIDDLE>(store, value, at, u64::from_le_bytes(*bytes), tell);
             at += 4;
         }
         // What is not there counts as zeros: that finds too much at most, which is compared.
         while at < value.len() {
             let mut bytes = [0; 8];
             bytes[..value.len() - at].copy_from_slice(&value[at..]);
-            ask(at, u64::from_le_bytes(bytes));
+            self.ask::<LONG, MIDDLE>(store, value, at, u64::from_le_bytes(bytes), tell);
             at += 4;
+        }
+    }
+
+    /// Asks for the grams that begin at `at` and two bytes on; `bytes` are those from `at`.
+    #[inline(always)]
+    fn ask<const LONG: bool, const MIDDLE: bool>(
+        &self,
+        store: &Store,
+        value: &[u8],
+        at: usize,
+        bytes: u64,
+        tell: &mut impl FnMut((u32, u32)),
+    ) {
+        let four = bytes as u32;
+        if LONG && self.long.may_have(four) {
+            verify(&self.long, store, four, value, at, tell);
+        }
+        for (at, three) in [(at, four & THREE), (at + 2, (bytes >> 16) as u32 & THREE)] {
+            if MIDDLE && self.middle.may_have(three) {
+                verify(&self.middle, store, three, value, at, tell);
+            }
         }
     }
 }
