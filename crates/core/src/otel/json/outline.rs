@@ -137,7 +137,7 @@ impl<T> Outlines<T> {
 
     /// Whether a document without a path should be learnt.
     fn is_eager(&self) -> bool {
-        self.misses < EAGER || self.misses < self.hits * MISSES_PER_HIT || self.misses % SELDOM == 0
+        self.misses < EAGER || self.misses < self.hits * MISSES_PER_HIT || self.misses.is_multiple_of(SELDOM)
     }
 
     /// Makes a path of a whole document that was read into `flat`, leading to what `shape` makes of it.

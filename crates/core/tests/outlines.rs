@@ -1,0 +1,125 @@
+//! A document read along the outline of an earlier one, of which only what rules ask for is decoded,
+//! against the same document read by a reader that has never seen another: the same events and the same
+//! detections, whatever stands in the values.
+
+use otel_log_ai_core::detect::{Detector, Scratch};
+use otel_log_ai_core::otel::{Buffers, LogRecord, Taxonomy};
+use otel_log_ai_core::rule::load;
+use proptest::prelude::*;
+use std::sync::LazyLock;
+
+/// The raw text of a JSON string, escapes and broken ones among it.
+fn raw_text() -> impl Strategy<Value = String> {
+    let piece = prop_oneof![
+        8 => "[a-cA-C0-9 :/.%{}\\[\\]-]{1,4}",
+        2 => Just("mimi".to_owned()),
+        2 => Just("Katz".to_owned()),
+        2 => Just("\\\\".to_owned()),
+        2 => Just("\\\"".to_owned()),
+        1 => Just("\\n".to_owned()),
+        1 => Just("\\u0041".to_owned()),
+        1 => Just("\\u006d".to_owned()),
+        1 => Just("\\u003c".to_owned()),
+        1 => Just("\\ud83d\\ude00".to_owned()),
+        1 => Just("ä®".to_owned()),
+        1 => Just("\\ud800".to_owned()),
+        1 => Just("\\x".to_owned()),
+        1 => Just("\u{1}".to_owned()),
+    ];
+    prop::collection::vec(piece, 0..5).prop_map(|pieces| pieces.concat())
+}
+
+/// The raw text of any JSON value.
+fn raw_value() -> impl Strategy<Value = String> {
+    prop_oneof![
+        8 => raw_text().prop_map(|text| format!("\"{text}\"")),
+        2 => "-?[0-9]{1,5}(\\.[0-9]{1,2})?([eE][0-9])?",
+        1 => prop_oneof![Just("null"), Just("true"), Just("nul"), Just("-")].prop_map(str::to_owned),
+        1 => prop::collection::vec(raw_text(), 0..3).prop_map(|texts| {
+            let texts: Vec<String> = texts.iter().map(|text| format!("\"{text}\"")).collect();
+            format!("[{}]", texts.join(","))
+        }),
+        1 => raw_text().prop_map(|text| format!("{{\"Inner\": \"{text}\"}}")),
+    ]
+}
+
+const NAMES: [&str; 9] = [
+    "TargetUserName",
+    "Image",
+    "CommandLine",
+    "ProcessGuid",
+    "EventID",
+    "Provider_Name",
+    "param1",
+    "Data",
+    "name",
+];
+
+/// A Windows event as a Collector writes it: few outlines, any values.
+fn body() -> impl Strategy<Value = String> {
+    let data = prop::collection::vec((prop::sample::select(&NAMES[..]), raw_value()), 0..4);
+    let channel = prop_oneof![6 => Just("Security"), 3 => Just("System"), 1 => Just("Sec\\u0075rity")];
+    let id = prop_oneof![5 => Just("4688"), 3 => Just("4624"), 1 => Just("\"4688\""), 1 => Just("4688.0")];
+    (channel, id, raw_value(), data, "[ ]{0,1}").prop_map(|(channel, id, message, data, blank)| {
+        let data: Vec<String> =
+            data.iter().map(|(name, value)| format!("\"{name}\":{blank}{value}")).collect();
+        format!(
+            "{{\"channel\":\"{channel}\",\"computer\":\"w\",\"event_id\":{{\"id\":{id},\"qualifiers\":0}},\
+             \"keywords\":[\"Audit Success\"],\"level\":\"Information\",\"message\":{message},\
+             \"event_data\":{{{}}}}}",
+            data.join(",")
+        )
+    })
+}
+
+fn record(body: &str) -> LogRecord<'_> {
+    LogRecord { body: body.into(), ..LogRecord::default() }
+}
+
+static DETECTOR: LazyLock<Detector> = LazyLock::new(|| {
+    let rule = |title: &str, detection: &str| {
+        format!("title: {title}\nlogsource: {{product: windows}}\ndetection:\n{detection}\n  condition: s\n")
+    };
+    let text = [
+        rule("keyword", "  s: [mimikatz, 'mimiKatz*a']"),
+        rule("user", "  s: {TargetUserName|contains: a}"),
+        rule("line", "  s: {CommandLine|endswith: 'b'}"),
+        rule("message", "  s: {Message|contains: c}"),
+        rule("level", "  s: {Level: 0}"),
+    ]
+    .join("---\n");
+    let (rules, problems) = load("t.yml", &text);
+    assert_eq!(problems, []);
+    Detector::new(rules, Taxonomy::builtin().unwrap())
+});
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn events_are_the_same(bodies in prop::collection::vec(body(), 1..8)) {
+        let taxonomy = DETECTOR.taxonomy();
+        let mut known = Buffers::default();
+        for body in bodies.iter().chain(&bodies) {
+            let events = |buffers: &mut Buffers| {
+                let mut events = vec![];
+                taxonomy.recognise_in(buffers, &record(body), &mut |event| events.push(format!("{event:?}")));
+                events
+            };
+            prop_assert_eq!(events(&mut known), events(&mut Buffers::default()), "{}", body);
+        }
+    }
+
+    #[test]
+    fn detections_are_the_same(bodies in prop::collection::vec(body(), 1..8)) {
+        let mut known = Scratch::default();
+        for body in bodies.iter().chain(&bodies) {
+            let detect = |scratch: &mut Scratch| {
+                let mut found = vec![];
+                let outcome = DETECTOR.detect(&record(body), scratch, &mut found);
+                (outcome.recognised, found)
+            };
+            prop_assert_eq!(detect(&mut known), detect(&mut Scratch::default()), "{}", body);
+        }
+    }
+}
