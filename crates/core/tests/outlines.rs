@@ -90,7 +90,7 @@ static DETECTOR: LazyLock<Detector> = LazyLock::new(|| {
     .join("---\n");
     let (rules, problems) = load("t.yml", &text);
     assert_eq!(problems, []);
-    Detector::new(rules, Taxonomy::builtin().unwrap())
+    Detector::new(rules, Taxonomy::builtin().expect("the built-in taxonomy is whole"))
 });
 
 proptest! {
