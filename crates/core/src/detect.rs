@@ -121,14 +121,21 @@ impl Detector {
         let mut outcome = Outcome::default();
         let Scratch { buffers, engine } = scratch;
         let (mut number, content) = (0, OnceCell::new());
-        self.taxonomy.recognise_for(self, buffers, record, &mut |event| {
+        let each = &mut |event: &mut Event<'_>| {
             let source = Source { record, audit: None, number, content: &content };
             self.run(&source, event, engine, out, review);
             number += 1;
             outcome.audit.extend(AuditRecord::all(event, record, &ORIGIN_RESOURCES));
             outcome.recognised |= event.class.is_some();
             outcome.fault = outcome.fault.take().or_else(|| event.fault.take());
-        });
+        };
+        match self.engine.options().outlines {
+            true => self.taxonomy.recognise_for(self, buffers, record, each),
+            false => {
+                buffers.forget();
+                self.taxonomy.recognise_in(buffers, record, each);
+            }
+        }
         outcome
     }
 

@@ -143,6 +143,11 @@ impl Engine {
         program.is_some_and(|program| !program.entries.is_empty())
     }
 
+    /// What it was compiled with.
+    pub fn options(&self) -> Options {
+        self.options
+    }
+
     /// Tells this engine from every other of the process.
     pub fn number(&self) -> u64 {
         self.number

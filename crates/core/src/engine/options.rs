@@ -29,6 +29,9 @@ pub struct Options {
     /// Texts of up to three bytes are looked for when a rule asks, where something else wakes it.
     #[doc(hidden)]
     pub short: bool,
+    /// Windows events are read along the outline of earlier ones, and only what rules ask for is decoded.
+    #[doc(hidden)]
+    pub outlines: bool,
     /// The question that decides most often is asked first; off, as the rule has them.
     #[doc(hidden)]
     pub order: bool,
@@ -49,6 +52,7 @@ impl Options {
         ("names", |options| &mut options.names),
         ("values", |options| &mut options.values),
         ("short", |options| &mut options.short),
+        ("outlines", |options| &mut options.outlines),
         ("order", |options| &mut options.order),
     ];
 
@@ -79,6 +83,7 @@ impl Default for Options {
             names: true,
             values: true,
             short: true,
+            outlines: true,
             order: true,
         }
     }
@@ -94,7 +99,7 @@ mod tests {
         assert_eq!(options, Options { wake: false, order: false, ..Options::default() });
         assert_eq!(
             Options::without(&["speed"]),
-            Err("`speed` is none of index, wake, guards, checks, prefilter, names, values, short, order"
+            Err("`speed` is none of index, wake, guards, checks, prefilter, names, values, short, outlines, order"
                 .into())
         );
     }

@@ -32,6 +32,11 @@ pub struct Buffers {
 const ARENA_BYTES_MAX: usize = 1 << 20;
 
 impl Buffers {
+    /// Forgets what is known of earlier records.
+    pub fn forget(&mut self) {
+        self.outlines = Outlines::default();
+    }
+
     /// Empties the arena, for a new document.
     pub(super) fn begin(&mut self) -> (&Arena, &mut Room) {
         let Desk { arena, room, .. } = self.desk();
