@@ -196,17 +196,30 @@ impl Detector {
         let Some(class) = event.class.and_then(|id| self.engine.classes().get(usize::from(id.0))) else {
             return;
         };
-        let (matched, differences) = self::review(rules, class, event, hits);
+        // The definition is asked of the whole event, of which only what rules ask for was decoded.
+        let whole = source.audit.is_none().then(|| self.whole(source, event)).flatten();
+        let whole = whole.as_ref().unwrap_or(event);
+        let (matched, differences) = self::review(rules, class, whole, hits);
         review.done(&differences);
         let origin = origin(source.record, event);
         for matched in matched {
             let rule = &rules[matched.rule];
             let fields = match matched.hit {
                 Some(hit) => self.engine.evidence(event, scratch, hit),
-                None => spec::evidence(rule, &Seen::new(event, matched.view)),
+                None => spec::evidence(rule, &Seen::new(whole, matched.view)),
             };
             out.push(detection(rule, fields, &origin, source, event));
         }
+    }
+}
+
+impl Detector {
+    /// The same event with all its fields; `None` where the document is broken in one that nobody asks
+    /// for, so that it cannot be read as a whole.
+    fn whole(&self, source: &Source<'_>, event: &Event<'_>) -> Option<Event<'static>> {
+        let mut events = self.taxonomy.events(source.record).into_iter();
+        let whole = events.nth(usize::try_from(source.number).ok()?)?;
+        (whole.class == event.class && whole.fault.is_none()).then(|| whole.into_owned())
     }
 }
 

@@ -15,6 +15,10 @@ use crate::value::Value;
 /// Bounds: what hostile documents could fill. Beyond, all is forgotten and learnt anew.
 const NODES_MAX: usize = 1 << 16;
 const BYTES_MAX: usize = 4 << 20;
+/// What shapes may take, bytes: each holds the names of all its values.
+const SHAPES_BYTES_MAX: usize = 16 << 20;
+/// What a shape takes for each value besides its names, bytes.
+const SHAPE_VALUE_BYTES: usize = 64;
 /// A place with more ways on has keys that are data; documents through it are not worth learning.
 const WAYS_MAX: u16 = 48;
 /// Longest piece between two values, bytes.
@@ -35,6 +39,8 @@ pub(in crate::otel) struct Outlines<T> {
     /// The bytes of all gaps.
     gaps: Vec<u8>,
     shapes: Vec<T>,
+    /// About what the shapes take.
+    shapes_bytes: usize,
     hits: u64,
     misses: u64,
 }
@@ -75,7 +81,7 @@ impl<T> Default for Outlines<T> {
     fn default() -> Self {
         let root =
             Node { gap: 0, gap_bytes: 0, ways: 0, kind: Kind::Word, child: NONE, sibling: NONE, shape: NONE };
-        Outlines { nodes: vec![root], gaps: vec![], shapes: vec![], hits: 0, misses: 0 }
+        Outlines { nodes: vec![root], gaps: vec![], shapes: vec![], shapes_bytes: 0, hits: 0, misses: 0 }
     }
 }
 
@@ -151,7 +157,15 @@ impl<T> Outlines<T> {
         if pieces.len() != flat.leaves.len() + 1 || !flat.message_bytes.is_empty() {
             return;
         }
-        if self.nodes.len() + pieces.len() > NODES_MAX || self.gaps.len() + text.len() > BYTES_MAX {
+        let names = flat.leaves.iter().map(|leaf| leaf.key.len() + flat.prefixes[leaf.prefix].len());
+        let shape_bytes = names.map(|bytes| bytes + SHAPE_VALUE_BYTES).sum::<usize>();
+        if shape_bytes > SHAPES_BYTES_MAX / 16 {
+            return;
+        }
+        let is_full = self.nodes.len() + pieces.len() > NODES_MAX
+            || self.gaps.len() + text.len() > BYTES_MAX
+            || self.shapes_bytes + shape_bytes > SHAPES_BYTES_MAX;
+        if is_full {
             *self = Outlines::default();
         }
         let mut here = 0;
@@ -166,6 +180,7 @@ impl<T> Outlines<T> {
         if self.nodes[here].shape == NONE {
             self.nodes[here].shape = self.shapes.len() as u32;
             self.shapes.push(shape(flat));
+            self.shapes_bytes += shape_bytes;
         }
     }
 
@@ -303,4 +318,54 @@ pub(in crate::otel) fn value<'a>(text: &'a str, span: Span, arena: &'a Arena) ->
     let quote = usize::from(span.is_text);
     let (value, end) = scan::scalar(text, span.start as usize - quote, arena)?;
     (end == span.end as usize + quote).then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::otel::buffers::Buffers;
+
+    fn learn(outlines: &mut Outlines<usize>, text: &str) {
+        let mut buffers = Buffers::default();
+        let (arena, room) = buffers.begin();
+        let (mut flat, event) = room.take(arena);
+        assert!(flat.read_whole(text), "{text}");
+        outlines.learn(text, &flat, |flat| flat.leaves.len());
+        room.put(flat, event);
+    }
+
+    fn values<'t>(outlines: &mut Outlines<usize>, text: &'t str) -> Option<Vec<&'t str>> {
+        let mut spans = vec![];
+        let found = outlines.find(text, &mut spans)?;
+        assert_eq!(*outlines.shape(found), spans.len());
+        Some(spans.iter().map(|span| &text[span.start as usize..span.end as usize]).collect())
+    }
+
+    #[test]
+    fn a_document_with_the_same_outline_has_the_same_values_in_other_words() {
+        let mut outlines = Outlines::default();
+        assert_eq!(values(&mut outlines, r#"{"a":"x","b":1}"#), None);
+        learn(&mut outlines, r#"{"a":"x","b":1}"#);
+        assert_eq!(values(&mut outlines, r#"{"a":"\\\"\\","b":-2.5}"#), Some(vec![r#"\\\"\\"#, "-2.5"]));
+        for other in [r#"{"a":"x","c":1}"#, r#"{"a":1,"b":1}"#, r#"{"a":"x","b":1} "#, r#"{"a":"x","b":1"#] {
+            assert_eq!(values(&mut outlines, other), None, "{other}");
+        }
+    }
+
+    #[test]
+    fn many_long_outlines_do_not_fill_the_memory() {
+        let mut outlines = Outlines::default();
+        let long: String = (0..100).map(|n| format!("\"{}{n}\":1,", "k".repeat(90))).collect();
+        for n in 0..3_000 {
+            learn(&mut outlines, &format!("{{{long}\"{n}\":1}}"));
+            assert!(outlines.shapes_bytes <= SHAPES_BYTES_MAX && outlines.nodes.len() <= NODES_MAX);
+        }
+        let short: String = (0..100).map(|n| format!("\"{n}\":1,")).collect();
+        for n in 0..3_000 {
+            let names: String =
+                (0..8).map(|bit| if n >> bit & 1 == 1 { "\"y\":1," } else { "\"z\":1," }).collect();
+            learn(&mut outlines, &format!("{{{short}{names}\"{n}\":1}}"));
+            assert!(outlines.shapes.iter().sum::<usize>() * SHAPE_VALUE_BYTES <= SHAPES_BYTES_MAX);
+        }
+    }
 }
