@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 mod changes;
+mod cost;
 mod shares;
 
 const HOUR_NS: u64 = 3_600 * 1_000_000_000;
