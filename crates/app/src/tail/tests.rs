@@ -10,6 +10,10 @@ use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+mod changes;
+mod cost;
+mod shares;
+
 const HOUR_NS: u64 = 3_600 * 1_000_000_000;
 
 pub(super) fn settings(server: &ClickHouse, database: &str) -> Settings {
