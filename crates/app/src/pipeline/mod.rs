@@ -35,7 +35,7 @@ use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::otel::{Assembler, AssemblerSettings};
 use outlets::{Outboxes, Outlet};
 use review::Reviews;
-use signals::Signals;
+use signals::{Hangup, Signals};
 use source::FromSource;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -74,6 +74,7 @@ enum Ended {
 /// Runs until a signal. Everything that cannot be mended by waiting is an error.
 pub async fn run(config: Config) -> Result<(), Failure> {
     let mut signals = Signals::new().context("listen to signals")?;
+    let hangup = Hangup::new();
     let detector = load_rules(&config)?;
     let settings = StoreSettings { targets: config.target_names(), ..StoreSettings::new(&config.state_path) };
     let store = Store::open(settings).map_err(anyhow::Error::from)?;
@@ -104,7 +105,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let outboxes = outboxes.start();
     let (batches, from_source) = mpsc::channel(1);
     let source = tokio::spawn(source::run(config.clickhouse.clone(), saved.position, batches));
-    let reload = tokio::spawn(reload::run(config.rules.clone(), detector));
+    let reload = tokio::spawn(reload::run(config.rules.clone(), detector, hangup));
 
     let outcome = pipeline.work(from_source, &mut signals).await;
     // Rows that were read ahead are not committed; they will be read again.

@@ -1,5 +1,6 @@
 //! Exchanges the rules, with mapping and pipelines, while the service runs: on SIGHUP and on a change on disk.
 
+use super::signals::Hangup;
 use crate::config;
 use crate::events::Event;
 use crate::rules::{self, Loaded, Trigger};
@@ -13,10 +14,9 @@ const PROBLEMS_LOGGED_MAX: usize = 20;
 
 /// Waits for changes and exchanges the detector. A batch under way ends with the rules it began
 /// with.
-pub async fn run(config: config::Rules, detector: Arc<ArcSwap<Detector>>) {
+pub async fn run(config: config::Rules, detector: Arc<ArcSwap<Detector>>, mut hangup: Hangup) {
     let (out, mut changed) = mpsc::channel(1);
     let watching = tokio::spawn(rules::watch(config.clone(), out));
-    let mut hangup = Hangup::new();
     loop {
         tokio::select! {
             () = hangup.next() => {}
@@ -65,32 +65,4 @@ pub fn tell(detector: &Detector, loaded: &Loaded, reload: bool) {
         reload,
     }
     .emit();
-}
-
-/// SIGHUP, where there is one.
-struct Hangup {
-    #[cfg(unix)]
-    signal: Option<tokio::signal::unix::Signal>,
-}
-
-impl Hangup {
-    fn new() -> Hangup {
-        #[cfg(unix)]
-        {
-            use tokio::signal::unix::{SignalKind, signal};
-            Hangup { signal: signal(SignalKind::hangup()).ok() }
-        }
-        #[cfg(not(unix))]
-        Hangup {}
-    }
-
-    async fn next(&mut self) {
-        #[cfg(unix)]
-        if let Some(signal) = &mut self.signal
-            && signal.recv().await.is_some()
-        {
-            return;
-        }
-        std::future::pending().await
-    }
 }

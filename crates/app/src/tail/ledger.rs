@@ -6,8 +6,11 @@
 //! from a measured failure: never a highest number (blocks may appear out of order), always row
 //! accounting (a merge may have swallowed an unread part).
 
+mod rows;
+
 use super::minutes::Minutes;
 use super::part::Part;
+pub use rows::Rows;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Most row keys held in memory, 8 bytes each. Beyond it, the keys of the segments consumed longest
@@ -20,44 +23,6 @@ pub const KEYS_WITH_BLOCKS_MAX: usize = 250_000;
 const ABSENT_MAX: u32 = 1_000;
 /// Most ranges of blocks that are told to ClickHouse in one condition, some 45 bytes each.
 const RANGES_MAX: usize = 2_000;
-
-/// Rows that were consumed, to tell them from new ones after a merge.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Rows {
-    /// How many are wanted; the others are older than the start, or another worker's.
-    pub wanted: u64,
-    /// Keys of wanted rows, sorted, with repetitions; fewer than `wanted` if some are forgotten.
-    pub keys: Vec<u64>,
-    /// Wanted rows by event time; fewer than `wanted` if not all were counted.
-    pub minutes: Minutes,
-}
-
-impl Rows {
-    /// Notes one wanted row; [`Self::sort`] afterwards.
-    pub fn add(&mut self, key: u64, timestamp_ns: u64) {
-        self.wanted += 1;
-        self.keys.push(key);
-        self.minutes.add(Minutes::of(timestamp_ns), 1);
-    }
-
-    /// Brings the keys into order.
-    pub fn sort(&mut self) {
-        // The sort is adaptive: sorted runs merge in linear time.
-        self.keys.sort();
-    }
-
-    /// Adds all of `more`.
-    pub fn merge(&mut self, more: Rows) {
-        self.wanted += more.wanted;
-        self.minutes.merge(&more.minutes);
-        if self.keys.is_empty() {
-            self.keys = more.keys;
-        } else {
-            self.keys.extend(more.keys);
-        }
-        self.sort();
-    }
-}
 
 /// A consumed range of insert blocks of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -196,6 +161,7 @@ impl Ledger {
             works.extend(partition.judge(part));
         }
         self.forget_dropped(parts);
+        self.evict();
         works.sort_by(|a, b| order(a).cmp(&order(b)));
         works
     }
@@ -307,6 +273,10 @@ impl Ledger {
                 whole.keys = merged.read.keys;
             }
             (merged.read, merged.passed) = (whole, 0);
+        }
+        if partition.loose.iter().any(|l| part.overlaps(l.lo, l.hi)) {
+            // Some of its rows are noted there as well: their numbers would count twice.
+            merged.read.minutes = Minutes::default();
         }
         partition.segments.push(merged);
         self.evict();
@@ -530,10 +500,14 @@ impl Partition {
 
     /// What there is to do for `part`, if anything.
     fn judge(&mut self, part: &Part) -> Option<Work> {
+        let in_progress = self.loose.iter().any(|l| part.overlaps(l.lo, l.hi));
         let exact = self.segments.iter_mut().find(|s| !s.gone && (s.lo, s.hi) == (part.lo, part.hi));
         if let Some(segment) = exact {
             match segment.next_offset {
-                Some(from) if (segment.level, segment.mutation) == (part.level, part.mutation) => {
+                // Not while rows of it were delivered out of a merged part that another replica showed.
+                Some(from)
+                    if !in_progress && (segment.level, segment.mutation) == (part.level, part.mutation) =>
+                {
                     return Some(Work::Fresh { part: part.clone(), from });
                 }
                 // A mutation or a merge with itself never adds rows.
@@ -555,7 +529,6 @@ impl Partition {
         if live().any(|s| s.lo <= part.lo && part.hi <= s.hi) {
             return None;
         }
-        let in_progress = self.loose.iter().any(|l| part.overlaps(l.lo, l.hi));
         if !in_progress && !live().any(|s| s.overlaps(part)) {
             return Some(Work::Fresh { part: part.clone(), from: 0 });
         }

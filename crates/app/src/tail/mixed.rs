@@ -13,7 +13,7 @@ use super::sieve::Sieve;
 use super::table::{Bound, Seen, Table};
 use crate::clickhouse::{Fault, Rows};
 use crate::events::{COUNTERS, Event, add};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, BinaryHeap, VecDeque};
 
 /// Most rows fetched by their offsets in one query: bounds its text to some 100 KB, below
 /// ClickHouse's `max_query_size` of 256 KiB.
@@ -27,9 +27,13 @@ const CREATED_SLACK_NS: u64 = 2_000_000_000;
 pub struct Mixed {
     shard: u32,
     name: String,
-    rows: VecDeque<Seen>,
+    rows: VecDeque<New>,
     /// Whether `rows` are all that are new.
     complete: bool,
+    /// With `rows`, all rows before this offset are dealt with: some may have been left out.
+    next_offset: u64,
+    /// Minutes of `rows` that may have been consumed before.
+    uncertain: BTreeSet<u64>,
     /// All wanted rows of the part, if they were all looked at and are not too many.
     whole: Option<ledger::Rows>,
 }
@@ -43,6 +47,34 @@ impl Mixed {
     /// Gives up the next row of `part`: its offset.
     pub fn pass_over(&mut self, part: &Part) -> Option<u64> {
         self.rows.pop_front_if(|_| self.shard == part.shard && self.name == part.name).map(|row| row.offset)
+    }
+}
+
+/// A row that may be new; ordered by its offset.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct New {
+    offset: u64,
+    key: u64,
+    timestamp_ns: u64,
+}
+
+/// The first rows of a part, by offset: ClickHouse reads a part with several threads and sends its
+/// rows in any order.
+struct First {
+    rows: BinaryHeap<New>,
+    max: usize,
+    /// How many rows after these were left.
+    left: u64,
+}
+
+impl First {
+    fn push(&mut self, row: Seen) {
+        let Seen { offset, key, timestamp_ns, .. } = row;
+        self.rows.push(New { offset, key, timestamp_ns });
+        if self.rows.len() > self.max {
+            self.rows.pop();
+            self.left += 1;
+        }
     }
 }
 
@@ -66,7 +98,7 @@ impl<T: Table> Parts<T> {
         }
         let Some(mixed) = &self.mixed else { return Ok(Step::Nothing) };
         let count = self.slice_rows.min(OFFSETS_PER_READ_MAX).min(mixed.rows.len() as u64) as usize;
-        let wanted: Vec<Seen> = mixed.rows.iter().take(count).copied().collect();
+        let wanted: Vec<New> = mixed.rows.iter().take(count).copied().collect();
         let offsets: Vec<u64> = wanted.iter().map(|row| row.offset).collect();
         let mut rows = Rows::default();
         if !offsets.is_empty() {
@@ -76,10 +108,11 @@ impl<T: Table> Parts<T> {
             }
             rows.sort_by_key(|_, row| row.offset);
         }
-        let mut read = ledger::Rows::default();
-        wanted.iter().for_each(|row| read.add(row.key, row.timestamp_ns));
-        read.sort();
-        let next_offset = offsets.last().map_or(0, |last| last + 1);
+        let next_offset = match offsets.last() {
+            Some(last) if mixed.rows.len() > count => last + 1,
+            _ => mixed.next_offset,
+        };
+        let read = mixed.read(&wanted);
         self.position.ledger.deliver(&part, next_offset, read);
         self.progress.consumed(count as u64);
         if let Some(mixed) = self.mixed.as_mut().filter(|m| m.rows.len() > count) {
@@ -134,21 +167,19 @@ impl<T: Table> Parts<T> {
         let (mut known, mut absent) = (Sieve::new(ledger.known(part)), Sieve::new(ledger.known_absent(part)));
         let (since_ns, resume) = (self.position.since_ns, ledger.resume(part));
         let (mut read, mut new, mut attached) = (0u64, 0u64, 0u64);
-        let mut rows: Vec<Seen> = Vec::new();
-        let rows_max = self.options.mixed_rows_max;
+        let mut first = First { rows: BinaryHeap::new(), max: self.options.mixed_rows_max, left: 0 };
         let each = |row: Seen| {
             read += 1;
-            if !row.bounded || !known.is_new(row.key) {
+            let Some(offset) = row.bounded.then(|| known.left_over(row.key, row.offset)).flatten() else {
                 return;
-            }
+            };
             new += 1;
-            if !row.ours || row.timestamp_ns < since_ns || row.offset < resume {
+            if !row.ours || row.timestamp_ns < since_ns || offset < resume {
                 return;
             }
-            match absent.is_new(row.key) {
-                true if rows.len() < rows_max => rows.push(row),
-                true => {}
-                false => attached += 1,
+            match absent.left_over(row.key, offset) {
+                Some(offset) => first.push(Seen { offset, ..row }),
+                None => attached += 1,
             }
         };
         self.table.look(part, bound, true, since_ns, each).await?;
@@ -162,8 +193,7 @@ impl<T: Table> Parts<T> {
             return Ok(Look::Differs);
         }
         tell_attached(attached);
-        let complete = rows.len() < rows_max;
-        Ok(Look::Found(Mixed::of(part, rows, complete, None)))
+        Ok(Look::Found(Mixed::of(part, first)))
     }
 
     /// The new rows by the keys of all rows.
@@ -177,8 +207,7 @@ impl<T: Table> Parts<T> {
         let (mut read, mut attached, mut unknown_new) = (0u64, 0u64, 0u64);
         let mut whole = ledger::Rows::default();
         let mut by_minute = Minutes::default();
-        let mut rows: Vec<Seen> = Vec::new();
-        let rows_max = self.options.mixed_rows_max;
+        let mut first = First { rows: BinaryHeap::new(), max: self.options.mixed_rows_max, left: 0 };
         let each = |row: Seen| {
             read += 1;
             if !row.ours || row.timestamp_ns < since_ns {
@@ -190,21 +219,17 @@ impl<T: Table> Parts<T> {
             if keep_keys {
                 whole.keys.push(row.key);
             }
-            if !known.is_new(row.key) {
-                return;
-            }
+            let Some(offset) = known.left_over(row.key, row.offset) else { return };
             unknown_new += 1;
-            if row.offset < resume {
+            if offset < resume {
                 return;
             }
-            match absent.is_new(row.key) {
-                true => {
+            match absent.left_over(row.key, offset) {
+                Some(offset) => {
                     by_minute.add(minute, 1);
-                    if rows.len() < rows_max {
-                        rows.push(row);
-                    }
+                    first.push(Seen { offset, ..row });
                 }
-                false => attached += 1,
+                None => attached += 1,
             }
         };
         self.table.look(part, &Bound::Whole, all, since_ns, each).await?;
@@ -219,12 +244,13 @@ impl<T: Table> Parts<T> {
         {
             Event::KeysMismatch { part: &part.name, expected, found: unknown_new, unknown }.emit();
         }
-        let complete = rows.len() < rows_max;
+        let mut mixed = Mixed::of(part, first);
         if unknown > 0 {
-            self.leave_out_known(part, unknown, &whole.minutes, &by_minute, &mut rows);
+            self.leave_out_known(part, unknown, &whole.minutes, &by_minute, &mut mixed);
         }
         whole.sort();
-        Ok(Some(Mixed::of(part, rows, complete, Some(whole))))
+        mixed.whole = Some(whole);
+        Ok(Some(mixed))
     }
 
     /// Of rows whose keys are not known, leaves out those that cannot be new although keys of
@@ -236,13 +262,14 @@ impl<T: Table> Parts<T> {
         unknown: u64,
         present: &Minutes,
         candidates: &Minutes,
-        rows: &mut Vec<Seen>,
+        mixed: &mut Mixed,
     ) {
         let told = self.position.ledger.by_minute(part);
         // Where rows may have been deleted, numbers prove nothing.
         let is_mutated = self.position.ledger.expected_new(part).is_none();
         let counts = told.exact && !is_mutated && present.covers(&told.consumed);
         let mut uncertain = 0;
+        let Mixed { rows, uncertain: minutes, .. } = mixed;
         rows.retain(|row| {
             if told.passed && row.timestamp_ns < self.position.passed_ns {
                 return false;
@@ -252,7 +279,10 @@ impl<T: Table> Parts<T> {
             if counts && surplus == 0 {
                 return false;
             }
-            uncertain += u64::from(!counts || told.passed || candidates.rows(minute) > surplus);
+            if !counts || told.passed || candidates.rows(minute) > surplus {
+                uncertain += 1;
+                minutes.insert(minute);
+            }
             true
         });
         if uncertain > 0 {
@@ -262,9 +292,26 @@ impl<T: Table> Parts<T> {
 }
 
 impl Mixed {
-    fn of(part: &Part, mut rows: Vec<Seen>, complete: bool, whole: Option<ledger::Rows>) -> Mixed {
-        rows.sort_unstable_by_key(|row| row.offset);
-        Mixed { shard: part.shard, name: part.name.clone(), rows: rows.into(), complete, whole }
+    fn of(part: &Part, first: First) -> Mixed {
+        let complete = first.left == 0;
+        let rows: VecDeque<New> = first.rows.into_sorted_vec().into();
+        let next_offset = rows.back().map_or(0, |last| last.offset + 1);
+        let (shard, name) = (part.shard, part.name.clone());
+        Mixed { shard, name, rows, complete, next_offset, uncertain: BTreeSet::new(), whole: None }
+    }
+
+    /// Rows of it as delivered ones. Those that may have been consumed before do not count by their
+    /// minute: they would stand for new ones that are still to come.
+    fn read(&self, rows: &[New]) -> ledger::Rows {
+        let mut read = ledger::Rows::default();
+        for row in rows {
+            match self.uncertain.contains(&Minutes::of(row.timestamp_ns)) {
+                true => read.add_uncertain(row.key),
+                false => read.add(row.key, row.timestamp_ns),
+            }
+        }
+        read.sort();
+        read
     }
 }
 

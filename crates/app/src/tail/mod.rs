@@ -34,7 +34,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const BATCH_BYTES_MAX: usize = 64 << 20;
 /// How often a row that cannot be read is tried before it is passed over.
 const ROW_ATTEMPTS: u32 = 5;
-/// Most new rows noted of one mixed part, 32 bytes each.
+/// Most new rows noted of one mixed part, 24 bytes each.
 const MIXED_ROWS_MAX: usize = 4_000_000;
 /// How late a row of a table may be that is not read by parts.
 pub const WINDOW: Duration = by_time::WINDOW;

@@ -39,7 +39,7 @@ pub struct Options {
     pub catch_up: CatchUp,
     /// Most keys of consumed rows held.
     pub keys_max: usize,
-    /// Most new rows noted of one mixed part, 32 bytes each; the others are found when these are
+    /// Most new rows noted of one mixed part, 24 bytes each; the others are found when these are
     /// done.
     pub mixed_rows_max: usize,
 }
