@@ -53,6 +53,7 @@ pub fn measure(detector: &Detector, sets: &[Set], report: &mut Report) -> Result
 fn bytes(rows: &[LogRow]) -> Vec<u8> {
     let mut out = vec![];
     for (offset, row) in rows.iter().enumerate() {
+        out.push(1); // of our share
         out.extend(0u32.to_le_bytes()); // shard
         text(&mut out, b"20260805_1_1_0");
         out.extend((offset as u64).to_le_bytes());
