@@ -119,6 +119,22 @@ pub fn fold(text: &str) -> String {
     out
 }
 
+/// Whether two texts are the same. Most are so short that calling a function to compare them costs
+/// more than comparing both ends, which may overlap.
+#[inline(always)]
+pub(crate) fn same(a: &[u8], b: &[u8]) -> bool {
+    fn ends<const N: usize>(text: &[u8]) -> (Option<&[u8; N]>, Option<&[u8; N]>) {
+        (text.first_chunk(), text.last_chunk())
+    }
+    a.len() == b.len()
+        && match a.len() {
+            4..8 => ends::<4>(a) == ends::<4>(b),
+            8..=16 => ends::<8>(a) == ends::<8>(b),
+            17..=32 => ends::<16>(a) == ends::<16>(b),
+            _ => a == b,
+        }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -132,6 +148,17 @@ mod tests {
     }
 
     proptest::proptest! {
+        #[test]
+        fn same_is_equal(a in "[ab]{0,40}", at in 0..40_usize) {
+            let mut b = a.clone().into_bytes();
+            proptest::prop_assert!(same(a.as_bytes(), &b));
+            if let Some(byte) = b.get_mut(at) {
+                *byte = b'c';
+                proptest::prop_assert!(!same(a.as_bytes(), &b));
+            }
+            proptest::prop_assert!(!same(a.as_bytes(), &[a.as_bytes(), b"a"].concat()));
+        }
+
         #[test]
         fn folding_lowers_each_character_on_its_own(text in "[a-zA-Z ÄΣİßK]{0,80}") {
             let lowered: String = text.chars().flat_map(char::to_lowercase).collect();

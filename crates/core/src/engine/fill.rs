@@ -6,9 +6,8 @@
 use super::program::Program;
 use super::remembered::{Field, Place};
 use super::run::{END, Folded, Link, Scratch, UNFOLDED, Whose, text};
-use super::table::same;
 use crate::otel::{Event, normal_name};
-use crate::value::{Value, fold_into};
+use crate::value::{Value, fold_into, same};
 use std::borrow::Cow;
 use std::fmt::Write as _;
 

@@ -8,7 +8,8 @@
 //! filed under their first two bytes, single bytes are searched for.
 
 use super::index::{Entry, Store};
-use super::table::{Filed, Table, same};
+use super::table::{Filed, Table};
+use crate::value::same;
 use foldhash::fast::FixedState;
 use memchr::memchr;
 use std::collections::HashMap;

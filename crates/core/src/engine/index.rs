@@ -8,9 +8,9 @@
 
 use super::glob::Glob;
 use super::grams::Grams;
-use super::table::{Filed, Table, same};
+use super::table::{Filed, Table};
 use crate::rule::{Part, Pattern};
-use crate::value::fold;
+use crate::value::{fold, same};
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 

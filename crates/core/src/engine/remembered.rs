@@ -3,7 +3,7 @@
 //! A value is known by its field, its kind and all its bytes, so an answer is never another value's,
 //! whatever a log holds. The memory is bounded; a value that does not come again is soon overwritten.
 
-use super::table::same;
+use crate::value::same;
 use foldhash::fast::FixedState;
 use std::hash::{BuildHasher as _, Hasher as _};
 

@@ -22,22 +22,6 @@ pub(super) struct Filed {
     pub entries: (u32, u32),
 }
 
-/// Whether two texts are the same. Most are so short that calling a function to compare them costs
-/// more than comparing both ends, which may overlap.
-#[inline(always)]
-pub(super) fn same(a: &[u8], b: &[u8]) -> bool {
-    fn ends<const N: usize>(text: &[u8]) -> (Option<&[u8; N]>, Option<&[u8; N]>) {
-        (text.first_chunk(), text.last_chunk())
-    }
-    a.len() == b.len()
-        && match a.len() {
-            4..8 => ends::<4>(a) == ends::<4>(b),
-            8..=16 => ends::<8>(a) == ends::<8>(b),
-            17..=32 => ends::<16>(a) == ends::<16>(b),
-            _ => a == b,
-        }
-}
-
 /// Literals by number.
 #[derive(Debug, Default)]
 pub(super) struct Table {
@@ -104,24 +88,5 @@ impl Table {
     #[inline(always)]
     fn bit(&self, key: u32) -> usize {
         (key.wrapping_mul(0x9e37_79b1) >> self.shift) as usize
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    proptest! {
-        #[test]
-        fn same_is_equal(a in "[ab]{0,40}", at in 0..40_usize) {
-            let mut b = a.clone().into_bytes();
-            prop_assert!(same(a.as_bytes(), &b));
-            if let Some(byte) = b.get_mut(at) {
-                *byte = b'c';
-                prop_assert!(!same(a.as_bytes(), &b));
-            }
-            prop_assert!(!same(a.as_bytes(), &[a.as_bytes(), b"a"].concat()));
-        }
     }
 }

@@ -10,7 +10,7 @@
 
 use super::{Flat, LEAVES_MAX, scan};
 use crate::otel::buffers::Arena;
-use crate::value::Value;
+use crate::value::{Value, same};
 
 /// Bounds: what hostile documents could fill. Beyond, all is forgotten and learnt anew.
 const NODES_MAX: usize = 1 << 16;
@@ -297,20 +297,6 @@ fn quotes(word: u64) -> u64 {
     const ONES: u64 = u64::MAX / 255;
     let other = word ^ (ONES * b'"' as u64);
     other.wrapping_sub(ONES) & !other & (ONES << 7)
-}
-
-/// Whether two slices of the same length are the same; pieces are so short that calling a function to
-/// compare them costs more.
-#[inline]
-fn same(a: &[u8], b: &[u8]) -> bool {
-    fn ends<const N: usize>(text: &[u8]) -> (Option<&[u8; N]>, Option<&[u8; N]>) {
-        (text.first_chunk(), text.last_chunk())
-    }
-    match a.len() {
-        8..=16 => ends::<8>(a) == ends::<8>(b),
-        17..=32 => ends::<16>(a) == ends::<16>(b),
-        _ => a == b,
-    }
 }
 
 /// The value at `span`; `None` where it is broken, which only a look at the whole document explains.
