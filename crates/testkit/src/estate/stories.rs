@@ -104,7 +104,8 @@ const STORIES: [Story; 18] = [
     Story {
         name: "a download is piped into a shell",
         windows: false,
-        rules: &["dd7f65c0-b011-452f-bd5b-3a1edee48a4e"],
+        // As above: the record and the process.
+        rules: &["dd7f65c0-b011-452f-bd5b-3a1edee48a4e", "ea28d0cd-b425-4f09-b1e5-c9aeb87edfe9"],
         play: curl_to_bash,
     },
     Story {
