@@ -7,7 +7,7 @@
 
 mod common;
 
-use common::{PATIENCE, Service};
+use common::{PATIENCE, Service, ids_stand_for_one_content};
 use otel_log_ai_testkit::clickhouse::ClickHouse;
 use otel_log_ai_testkit::keep::Keep;
 use otel_log_ai_testkit::schema::{self, Layout};
@@ -173,13 +173,5 @@ fn kills_at_random_moments_lose_nothing_and_double_nothing() {
     );
     assert_eq!(found, expected);
     assert!(site.keep.errors().is_empty());
-    // What was delivered twice was the same bytes: no id ever stood for two different alerts.
-    let mut ids: BTreeMap<String, Value> = BTreeMap::new();
-    for received in site.keep.received() {
-        let mut alert = json!(received.alert);
-        alert["lastReceived"] = Value::Null;
-        let id = alert["id"].as_str().unwrap_or_default().to_owned();
-        let before = ids.entry(id).or_insert_with(|| alert.clone());
-        assert_eq!(*before, alert);
-    }
+    ids_stand_for_one_content(&site.keep);
 }

@@ -13,14 +13,13 @@
 
 mod common;
 
-use common::Service;
 use common::site::{Site, again, now_ns, row};
+use common::{Service, ids_stand_for_one_content};
 use otel_log_ai_testkit::clickhouse::{ClickHouse, Fault, Options};
 use otel_log_ai_testkit::keep;
 use otel_log_ai_testkit::signoz::LogRow;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -213,7 +212,7 @@ fn everything_at_once_loses_nothing_and_doubles_nothing() {
     });
     report(&site, &events, rows, &done, began.elapsed());
     assert_eq!(site.alerts(), events);
-    ids_stand_for_one_content(&site);
+    ids_stand_for_one_content(&site.keep);
     // The same rows, read by a service that is left alone.
     let calm = site.beside();
     RULES.iter().for_each(|rule| calm.write_rule(rule));
@@ -252,16 +251,4 @@ fn report(site: &Site, events: &Events, rows: u64, done: &Done, took: Duration) 
         keys / evaluated.max(1.0),
         elapsed_s * 1e3 / queries.max(1.0),
     );
-}
-
-/// What was delivered twice was the same bytes: no id ever stood for two different alerts.
-fn ids_stand_for_one_content(site: &Site) {
-    let mut ids: BTreeMap<String, Value> = BTreeMap::new();
-    for received in site.keep.received() {
-        let mut alert = json!(received.alert);
-        alert["lastReceived"] = Value::Null;
-        let id = alert["id"].as_str().unwrap_or_default().to_owned();
-        let before = ids.entry(id).or_insert_with(|| alert.clone());
-        assert_eq!(*before, alert);
-    }
 }

@@ -182,6 +182,14 @@ impl Detector {
         }
     }
 
+    /// The same event with all its fields; `None` where the document is broken in one that nobody asks
+    /// for, so that it cannot be read as a whole.
+    fn whole(&self, source: &Source<'_>, event: &Event<'_>) -> Option<Event<'static>> {
+        let mut events = self.taxonomy.events(source.record).into_iter();
+        let whole = events.nth(usize::try_from(source.number).ok()?)?;
+        (whole.class == event.class && whole.fault.is_none()).then(|| whole.into_owned())
+    }
+
     /// Holds `hits` against the definition and appends the detections as that has them.
     fn run_reviewed(
         &self,
@@ -210,16 +218,6 @@ impl Detector {
             };
             out.push(detection(rule, fields, &origin, source, event));
         }
-    }
-}
-
-impl Detector {
-    /// The same event with all its fields; `None` where the document is broken in one that nobody asks
-    /// for, so that it cannot be read as a whole.
-    fn whole(&self, source: &Source<'_>, event: &Event<'_>) -> Option<Event<'static>> {
-        let mut events = self.taxonomy.events(source.record).into_iter();
-        let whole = events.nth(usize::try_from(source.number).ok()?)?;
-        (whole.class == event.class && whole.fault.is_none()).then(|| whole.into_owned())
     }
 }
 

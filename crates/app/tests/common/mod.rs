@@ -4,10 +4,11 @@
 pub mod site;
 
 use flate2::read::GzDecoder;
+use otel_log_ai_testkit::keep::Keep;
 use otel_log_ai_testkit::signoz::LogRow;
 use otel_log_ai_testkit::windows::{Form, Shape, evtx};
-use serde_json::Value;
-use std::collections::BTreeSet;
+use serde_json::{Value, json};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output};
@@ -145,5 +146,17 @@ impl Drop for Service {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+/// What was delivered twice was the same bytes: no id ever stood for two different alerts.
+pub fn ids_stand_for_one_content(keep: &Keep) {
+    let mut ids: BTreeMap<String, Value> = BTreeMap::new();
+    for received in keep.received() {
+        let mut alert = json!(received.alert);
+        alert["lastReceived"] = Value::Null;
+        let id = alert["id"].as_str().unwrap_or_default().to_owned();
+        let before = ids.entry(id).or_insert_with(|| alert.clone());
+        assert_eq!(*before, alert);
     }
 }
