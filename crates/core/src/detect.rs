@@ -21,9 +21,11 @@ impl Asks for Detector {
         self.engine.number()
     }
 
-    fn asks(&self, class: ClassId, field: &str) -> bool {
+    fn asks(&self, class: ClassId, event_id: Option<u32>, field: &str) -> bool {
         let is_told = || USER_FIELDS.contains(&field) || SRC_IP_FIELDS.contains(&field);
-        self.engine.asks(class, field) || (is_told() && self.engine.has_rules(class))
+        let event_id = event_id.map(|id| id.to_string());
+        let known = event_id.as_deref().map(|id| ("eventid", id));
+        self.engine.asks(class, known, field) || (is_told() && self.engine.has_rules(class))
     }
 
     fn searches(&self, class: ClassId) -> bool {
@@ -196,7 +198,7 @@ impl Detector {
         source: &Source<'_>,
         event: &Event<'_>,
         hits: &[Hit],
-        scratch: &engine::Scratch,
+        scratch: &mut engine::Scratch,
         out: &mut Vec<Detection>,
         review: &mut impl Review,
     ) {
@@ -399,7 +401,7 @@ mod tests {
         let (mut found, mut review) = (vec![], Always::default());
         let content = OnceCell::new();
         let source = Source { record: &record, audit: None, number: 0, content: &content };
-        detector.run_reviewed(&source, &event, &wrong, &scratch, &mut found, &mut review);
+        detector.run_reviewed(&source, &event, &wrong, &mut scratch, &mut found, &mut review);
         assert_eq!(titles(&found), ["A", "C"]);
         assert_eq!(found[0].fields, [("TargetUserName".to_owned(), "bob".to_owned())]);
         let class = detector.engine().classes()[usize::from(event.class.unwrap().0)].name.clone();

@@ -1,5 +1,6 @@
 //! Plan → program: what is indexed, what wakes a rule, and in which order it asks.
 
+use super::cases::Cases;
 use super::glob::Glob;
 use super::index::Builder;
 use super::literals::{Checks, Needs};
@@ -14,13 +15,17 @@ use std::collections::HashMap;
 pub fn compile(plan: Plan, options: Options) -> Program {
     let mut compiler = Compiler::new(&plan, options);
     let mut group_rules: Vec<Vec<u32>> = Vec::new();
+    // Per rule, the slots whose values can wake it.
+    let mut wakes: Vec<Vec<u32>> = Vec::new();
     for (number, planned) in plan.rules.iter().enumerate() {
         let number = number as u32;
         let (step, wake) = compiler.steps(&planned.node);
+        wakes.push(vec![]);
         match wake {
             Wake::Groups(groups, _) => {
                 for group in groups {
                     let group = group as usize;
+                    wakes.last_mut().into_iter().for_each(|slots| slots.extend(&compiler.group_slots[group]));
                     if group_rules.len() <= group {
                         group_rules.resize(group + 1, vec![]);
                     }
@@ -34,6 +39,7 @@ pub fn compile(plan: Plan, options: Options) -> Program {
         compiler.program.entries.push(entry);
     }
     let mut program = compiler.finish(group_rules);
+    program.cases = Cases::new(&plan, &program, &wakes, options.cases);
     program.plan = plan;
     program
 }
@@ -84,16 +90,21 @@ struct Compiler<'p> {
     indexed: u32,
     /// Per number in the index: groups.
     pred_groups: Vec<Vec<u32>>,
-    /// Per number in the index: expected share of events.
-    shares: Vec<f64>,
+    /// Per number in the index: expected share of events, and the slot.
+    shares: Vec<(f64, u32)>,
     groups: HashMap<Vec<u32>, u32>,
     group_shares: Vec<f64>,
+    group_slots: Vec<Vec<u32>>,
 }
 
 impl<'p> Compiler<'p> {
     fn new(plan: &'p Plan, options: Options) -> Self {
-        let mut program =
-            Program { remember_names: options.names, remember_values: options.values, ..Program::default() };
+        let mut program = Program {
+            remember_names: options.names,
+            remember_values: options.values,
+            look_later: options.later,
+            ..Program::default()
+        };
         let mut name_slots: Vec<Vec<u32>> = vec![];
         for (number, slot) in plan.slots.iter().enumerate() {
             match slot {
@@ -125,6 +136,7 @@ impl<'p> Compiler<'p> {
             shares: vec![],
             groups: HashMap::new(),
             group_shares: vec![],
+            group_slots: vec![],
         }
     }
 
@@ -139,6 +151,7 @@ impl<'p> Compiler<'p> {
         self.program.groups = self.group_shares.len();
         self.program.pred_groups = Lists::new(&self.pred_groups);
         self.program.group_rules = Lists::new(&group_rules);
+        self.program.group_slots = Lists::new(&self.group_slots);
         let placed = self.placed.iter().zip(&self.placed_short);
         self.program.placed =
             placed.map(|(usual, short)| usual.or(*short).unwrap_or(Placed::Nowhere)).collect();
@@ -211,7 +224,7 @@ impl<'p> Compiler<'p> {
         let placed = match test {
             Test::Text(pattern) if is_indexed && self.builders[*slot].add(self.indexed, pattern) => {
                 let share = share(pattern, &self.plan.slots[*slot]);
-                Placed::Indexed(self.number(share))
+                Placed::Indexed(self.number(share, *slot))
             }
             _ => self.lazy(pred),
         };
@@ -220,10 +233,10 @@ impl<'p> Compiler<'p> {
         placed
     }
 
-    fn number(&mut self, share: f64) -> u32 {
+    fn number(&mut self, share: f64, slot: usize) -> u32 {
         self.indexed += 1;
         self.pred_groups.push(vec![]);
-        self.shares.push(share);
+        self.shares.push((share, slot as u32));
         self.indexed - 1
     }
 
@@ -253,7 +266,7 @@ impl<'p> Compiler<'p> {
         let mut numbers = Vec::with_capacity(literals.len());
         for literal in literals {
             self.builders[slot].add_contains(self.indexed, literal);
-            numbers.push(self.number(share_of_substring(literal.len())));
+            numbers.push(self.number(share_of_substring(literal.len()), slot));
         }
         self.group(numbers)
     }
@@ -265,12 +278,17 @@ impl<'p> Compiler<'p> {
             return *group;
         }
         let group = self.group_shares.len() as u32;
-        let mut share = 0.0;
+        let (mut share, mut slots) = (0.0, vec![]);
         for number in &numbers {
             self.pred_groups[*number as usize].push(group);
-            share += self.shares[*number as usize];
+            let (of_pred, slot) = self.shares[*number as usize];
+            share += of_pred;
+            slots.push(slot);
         }
+        slots.sort_unstable();
+        slots.dedup();
         self.group_shares.push(f64::min(share, 1.0));
+        self.group_slots.push(slots);
         self.groups.insert(numbers, group);
         group
     }

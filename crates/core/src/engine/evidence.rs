@@ -11,7 +11,7 @@ impl Scratch {
     /// The evidence for a hit of the event that was run last: field names as the rule writes them,
     /// in the order of its condition, each with the values that fulfilled it. Comparisons under a
     /// `not` are left out: what did not happen is no evidence. The same as [`crate::spec::evidence`].
-    pub(super) fn evidence(&self, program: &Program, event: &Event<'_>, hit: Hit) -> Vec<(String, String)> {
+    pub(super) fn evidence(&mut self, program: &Program, event: &Event<'_>, hit: Hit) -> Vec<(String, String)> {
         let mut found = Vec::new();
         if let Some(planned) = program.plan.rules.get(hit.planned as usize) {
             self.explain(program, event, &planned.node, &mut found);
@@ -28,7 +28,7 @@ impl Scratch {
 
     /// Truth of `node`; what made it true is appended.
     fn explain(
-        &self,
+        &mut self,
         program: &Program,
         event: &Event<'_>,
         node: &Node,
@@ -55,7 +55,7 @@ impl Scratch {
 
     /// How many of `nodes` are true.
     fn explain_all(
-        &self,
+        &mut self,
         program: &Program,
         event: &Event<'_>,
         nodes: &[Node],
@@ -66,7 +66,7 @@ impl Scratch {
 
     /// Appends the values that make one comparison true, in the order of the event.
     fn witnesses(
-        &self,
+        &mut self,
         program: &Program,
         event: &Event<'_>,
         leaf: Leaf,
@@ -87,6 +87,7 @@ impl Scratch {
             }
             _ => {}
         }
+        self.catch_up(program, event, slot);
         let (glob, lazy) = match (&pred.test, program.placed[leaf.pred]) {
             (Test::Text(_), Placed::Indexed(number)) if self.preds[number as usize] != self.epoch => {
                 return false;

@@ -1,8 +1,10 @@
 //! Takes an event's values: files them under their slots, finds what they fulfil, and wakes rules.
 //!
 //! A value that is remembered costs a lookup. The others are copied one after the other, folded
-//! together, and asked for in the index of each slot that takes them.
+//! together, and asked for in the index of each slot that takes them. Values that wake no rule wait until
+//! a rule asks.
 
+use super::cases::{Case, Look};
 use super::program::Program;
 use super::remembered::{Field, Place};
 use super::run::{END, Folded, Link, Scratch, UNFOLDED, Whose, text};
@@ -22,22 +24,52 @@ const LAYOUT_NAME_BYTES_MAX: usize = 128;
 /// The list of slots of a name that no rule asks for.
 const UNWANTED: u32 = u32::MAX;
 
-/// A value that is yet to be asked for in the index.
+/// A value that was copied and is yet to be searched.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Unknown {
     /// Index into [`Scratch::values`].
     value: u32,
-    /// The list of slots that take it.
-    list: u32,
+    /// Whether for keywords only.
+    is_text: bool,
     /// Where to remember what comes of it.
     place: Option<Place>,
 }
 
 impl Scratch {
-    /// Takes the values of all fields and texts that any rule wants.
-    pub(super) fn fill(&mut self, whose: Whose, program: &Program, event: &Event<'_>) {
+    /// Takes the values of all fields and texts that any rule wants, and says which rules these are.
+    pub(super) fn fill<'p>(&mut self, whose: Whose, program: &'p Program, event: &Event<'_>) -> &'p Case {
+        let case = self.case(whose, program, event);
+        for (source, (_, value)) in event.fields.iter().enumerate() {
+            let (source, list) = (source as u32, self.lists[source]);
+            match case.look(list) {
+                Look::AtOnce => self.take(program, case, source, list, value),
+                Look::Asked => self.put_off(program, case, source, list, value),
+                Look::Never if case.searches => _ = self.take_text(source, list, value),
+                Look::Never => {}
+            }
+        }
+        if case.searches {
+            for (number, text) in event.texts.iter().enumerate() {
+                let start = self.folded.len() as u32;
+                self.folded.push_str(text);
+                let end = self.folded.len() as u32;
+                let source = (event.fields.len() + number) as u32;
+                let value = self.push(Folded { start, end, ..Folded::new(source, UNWANTED, false) });
+                self.unknown.push(Unknown { value, is_text: true, place: None });
+            }
+        }
+        self.fold_copied(event);
+        self.find(program, case, event);
+        case
+    }
+
+    /// Finds the list of slots of each field, and which case the event is.
+    fn case<'p>(&mut self, whose: Whose, program: &'p Program, event: &Event<'_>) -> &'p Case {
         let mut layout = std::mem::take(&mut self.layouts[whose.class]);
-        for (source, (name, value)) in event.fields.iter().enumerate() {
+        let wanted = program.cases.key();
+        let (mut keys, mut key) = (0, 0);
+        self.lists.clear();
+        for (source, (name, _)) in event.fields.iter().enumerate() {
             let list = match layout.0.get(source) {
                 Some((known, list)) if same(known.as_bytes(), name.as_bytes()) => *list,
                 _ => {
@@ -48,54 +80,100 @@ impl Scratch {
                     list
                 }
             };
-            if list != UNWANTED {
-                self.take(whose, program, source as u32, list, value);
-            } else if program.texts.is_some() {
-                let value = self.copy(source as u32, value);
-                self.unknown.push(Unknown { value, list, place: None });
+            if Some(list) == wanted {
+                (keys, key) = (keys + 1, source);
             }
+            self.lists.push(list);
         }
         self.layouts[whose.class] = layout;
-        if program.texts.is_some() {
-            for (number, text) in event.texts.iter().enumerate() {
-                let start = self.folded.len() as u32;
-                self.folded.push_str(text);
-                let end = self.folded.len() as u32;
-                let source = (event.fields.len() + number) as u32;
-                self.values.push(Folded { source, start, end, is_null: false });
-                let value = self.values.len() as u32 - 1;
-                self.unknown.push(Unknown { value, list: UNWANTED, place: None });
-            }
+        if keys != 1 || event.fields[key].1 == Value::Null {
+            return program.cases.any();
         }
-        self.fold_copied(event);
-        self.find(program, event);
+        self.name.clear();
+        match &event.fields[key].1 {
+            Value::Str(text) => fold_into(text, &mut self.name),
+            Value::Int(number) => _ = write!(self.name, "{number}"),
+            other => self.name.push_str(&other.text().unwrap_or_default()),
+        }
+        program.cases.of(&self.name)
     }
 
-    /// Takes a value that rules ask for by its field's name.
-    fn take(&mut self, whose: Whose, program: &Program, source: u32, list: u32, value: &Value<'_>) {
-        let field = |is_number| Field { program: whose.program as u32, list, is_number };
+    /// Takes a value that may wake rules.
+    fn take(&mut self, program: &Program, case: &Case, source: u32, list: u32, value: &Value<'_>) {
+        let value = match self.recall(program, Some(case), list, value) {
+            Ok(()) => self.push(Folded::new(source, list, false)),
+            Err(place) => {
+                let value = self.copy(source, list, value);
+                self.unknown.push(Unknown { value, is_text: false, place });
+                value
+            }
+        };
+        for slot in program.name_slots.get(list) {
+            self.file(program, case, *slot, value);
+        }
+    }
+
+    /// Takes a value that no rule looks at before another field has woken it.
+    fn put_off(&mut self, program: &Program, case: &Case, source: u32, list: u32, value: &Value<'_>) {
+        let value = match case.searches {
+            true => self.take_text(source, list, value),
+            false => self.push(Folded::new(source, list, *value == Value::Null)),
+        };
+        self.values[value as usize].is_put_off = true;
+        for slot in program.name_slots.get(list) {
+            self.put_off[*slot as usize] = self.epoch;
+            self.file(program, case, *slot, value);
+        }
+    }
+
+    /// Takes a value in which keywords are looked for.
+    fn take_text(&mut self, source: u32, list: u32, value: &Value<'_>) -> u32 {
+        let value = self.copy(source, list, value);
+        self.unknown.push(Unknown { value, is_text: true, place: None });
+        value
+    }
+
+    /// Marks what a value fulfils that is remembered; else says where to remember it, if that may be done.
+    fn recall(
+        &mut self,
+        program: &Program,
+        case: Option<&Case>,
+        list: u32,
+        value: &Value<'_>,
+    ) -> Result<(), Option<Place>> {
+        let field = |is_number| Field { program: self.program, list, is_number };
         let known = match value {
             _ if !program.remember_values => Err(None),
             Value::Str(text) => self.remembered.find(field(false), text.as_bytes()),
             Value::Int(int) => self.remembered.find(field(true), &int.to_le_bytes()),
             _ => Err(None),
-        };
-        let value = match known {
-            Ok(known) => {
-                let Scratch { epoch, preds, groups, woken, candidates, .. } = self;
-                let mut marks = Marks { epoch: *epoch, preds, groups, woken, candidates };
-                known.iter().for_each(|pred| marks.set(program, *pred));
-                self.values.push(Folded { source, start: UNFOLDED, end: UNFOLDED, is_null: false });
-                self.values.len() as u32 - 1
+        }?;
+        let Scratch { epoch, preds, groups, woken, candidates, .. } = self;
+        let mut marks = Marks { epoch: *epoch, case, preds, groups, woken, candidates };
+        known.iter().for_each(|pred| marks.set(program, *pred));
+        Ok(())
+    }
+
+    /// Finds what the values of a slot fulfil that were put off. They wake no rule.
+    pub(super) fn catch_up(&mut self, program: &Program, event: &Event<'_>, slot: u32) {
+        if std::mem::take(&mut self.put_off[slot as usize]) != self.epoch {
+            return;
+        }
+        let mut at = self.head(slot);
+        while let Some(Link { value, next }) = self.links.get(at as usize).copied() {
+            at = next;
+            let Some(folded) = self.values.get_mut(value as usize) else { continue };
+            if !std::mem::take(&mut folded.is_put_off) {
+                continue;
             }
-            Err(place) => {
-                let value = self.copy(source, value);
-                self.unknown.push(Unknown { value, list, place });
-                value
+            let Folded { source, list, .. } = *folded;
+            let Some((_, known)) = event.fields.get(source as usize) else { continue };
+            if let Err(place) = self.recall(program, None, list, known) {
+                if self.values[value as usize].start == UNFOLDED {
+                    self.values[value as usize].fold(event, &mut self.folded);
+                }
+                self.search(program, None, event, Unknown { value, is_text: false, place });
             }
-        };
-        for slot in program.name_slots.get(list) {
-            self.file(program, *slot, value);
         }
     }
 
@@ -105,8 +183,13 @@ impl Scratch {
         program.names.get(self.name.as_str()).copied().unwrap_or(UNWANTED)
     }
 
+    fn push(&mut self, value: Folded) -> u32 {
+        self.values.push(value);
+        self.values.len() as u32 - 1
+    }
+
     /// Appends the text of a value, to be folded with the others; gives its number.
-    fn copy(&mut self, source: u32, value: &Value<'_>) -> u32 {
+    fn copy(&mut self, source: u32, list: u32, value: &Value<'_>) -> u32 {
         let start = self.folded.len() as u32;
         match value {
             Value::Str(text) => self.folded.push_str(text),
@@ -116,8 +199,7 @@ impl Scratch {
             other => self.folded.push_str(&other.text().unwrap_or_default()),
         }
         let end = self.folded.len() as u32;
-        self.values.push(Folded { source, start, end, is_null: *value == Value::Null });
-        self.values.len() as u32 - 1
+        self.push(Folded { start, end, ..Folded::new(source, list, *value == Value::Null) })
     }
 
     /// Folds what was copied. Only ASCII keeps its length.
@@ -132,18 +214,18 @@ impl Scratch {
         }
     }
 
-    fn file(&mut self, program: &Program, slot: u32, value: u32) {
+    fn file(&mut self, program: &Program, case: &Case, slot: u32, value: u32) {
         let next = self.head(slot);
         self.heads[slot as usize] = (self.epoch, self.links.len() as u32);
         self.links.push(Link { value, next });
         if next == END {
-            self.wake(&program.slots[slot as usize].wakes);
+            self.wake(case, &program.slots[slot as usize].wakes);
         }
     }
 
-    fn wake(&mut self, rules: &[u32]) {
+    fn wake(&mut self, case: &Case, rules: &[u32]) {
         for rule in rules {
-            if std::mem::replace(&mut self.woken[*rule as usize], self.epoch) != self.epoch {
+            if std::mem::replace(&mut self.woken[*rule as usize], self.epoch) != self.epoch && case.has(*rule) {
                 self.candidates.push(*rule);
             }
         }
@@ -151,33 +233,41 @@ impl Scratch {
 
     /// Asks the indexes for what is not known of the values, and remembers it. All values and texts
     /// together are the values of the slot for keywords.
-    fn find(&mut self, program: &Program, event: &Event<'_>) {
-        let mut texts = program.texts;
-        if let Some(slot) = texts {
+    fn find(&mut self, program: &Program, case: &Case, event: &Event<'_>) {
+        self.keywords = program.texts.filter(|_| case.searches);
+        if let Some(slot) = self.keywords {
             if !self.values.is_empty() {
-                self.wake(&program.slots[slot as usize].wakes);
+                self.wake(case, &program.slots[slot as usize].wakes);
             }
-            texts = texts.filter(|_| program.prefilter.may_match(&self.folded));
+            if !program.prefilter.may_match(&self.folded) {
+                self.keywords = None;
+            }
         }
         for at in 0..self.unknown.len() {
-            let Unknown { value, list, place } = self.unknown[at];
-            self.found.clear();
-            self.begin_value();
-            let slots = if list == UNWANTED { &[] } else { program.name_slots.get(list) };
-            for slot in slots.iter().copied().chain(texts) {
-                self.scan(program, event, slot, value);
+            if !self.unknown[at].is_text || self.keywords.is_some() {
+                self.search(program, Some(case), event, self.unknown[at]);
             }
-            let Scratch { epoch, preds, groups, woken, candidates, found, .. } = self;
-            let mut marks = Marks { epoch: *epoch, preds, groups, woken, candidates };
-            found.iter().for_each(|pred| marks.set(program, *pred));
-            let Some(place) = place else { continue };
-            match event.fields.get(self.values[value as usize].source as usize) {
-                Some((_, Value::Str(text))) => self.remembered.remember(place, text.as_bytes(), &self.found),
-                Some((_, Value::Int(int))) => {
-                    self.remembered.remember(place, &int.to_le_bytes(), &self.found);
-                }
-                _ => {}
-            }
+        }
+    }
+
+    /// Asks the indexes what a value fulfils, and remembers it.
+    fn search(&mut self, program: &Program, case: Option<&Case>, event: &Event<'_>, unknown: Unknown) {
+        let Unknown { value, is_text, place } = unknown;
+        let Folded { source, list, .. } = self.values[value as usize];
+        self.found.clear();
+        self.begin_value();
+        let slots = if is_text { &[] } else { program.name_slots.get(list) };
+        for slot in slots.iter().copied().chain(self.keywords) {
+            self.scan(program, event, slot, value);
+        }
+        let Scratch { epoch, preds, groups, woken, candidates, found, .. } = self;
+        let mut marks = Marks { epoch: *epoch, case, preds, groups, woken, candidates };
+        found.iter().for_each(|pred| marks.set(program, *pred));
+        let Some(place) = place else { return };
+        match event.fields.get(source as usize) {
+            Some((_, Value::Str(text))) => self.remembered.remember(place, text.as_bytes(), &self.found),
+            Some((_, Value::Int(int))) => self.remembered.remember(place, &int.to_le_bytes(), &self.found),
+            _ => {}
         }
     }
 
@@ -218,6 +308,8 @@ impl Scratch {
 /// What is true of the event at hand: what carries its number.
 struct Marks<'s> {
     epoch: u32,
+    /// Tells which rules may be woken, if any.
+    case: Option<&'s Case>,
     preds: &'s mut [u32],
     groups: &'s mut [u32],
     woken: &'s mut [u32],
@@ -235,8 +327,11 @@ impl Marks<'_> {
             if std::mem::replace(&mut self.groups[*group as usize], self.epoch) == self.epoch {
                 continue;
             }
+            let Some(case) = self.case else { continue };
             for rule in program.group_rules.get(*group) {
-                if std::mem::replace(&mut self.woken[*rule as usize], self.epoch) != self.epoch {
+                if std::mem::replace(&mut self.woken[*rule as usize], self.epoch) != self.epoch
+                    && case.has(*rule)
+                {
                     self.candidates.push(*rule);
                 }
             }
@@ -257,6 +352,11 @@ impl Layout {
 }
 
 impl Folded {
+    /// A value that is not folded yet.
+    fn new(source: u32, list: u32, is_null: bool) -> Folded {
+        Folded { source, list, start: UNFOLDED, end: UNFOLDED, is_null, is_put_off: false }
+    }
+
     /// Appends the folded text of the value to `folded` and notes where it stands.
     pub(super) fn fold(&mut self, event: &Event<'_>, folded: &mut String) {
         self.start = folded.len() as u32;

@@ -4,6 +4,7 @@
 //! however many rules ask for them; what is found wakes the few rules that could match, and their
 //! code is run. The slow definition of right is [`crate::spec`]; the two always agree.
 
+mod cases;
 mod compile;
 mod evidence;
 mod fill;
@@ -118,10 +119,11 @@ impl Engine {
     }
 
     /// Whether a rule for events of the class looks at the field of this native name, whether or not
-    /// there are keywords in it, of which [`Engine::may_find`] tells.
-    pub fn asks(&self, class: ClassId, field: &str) -> bool {
+    /// there are keywords in it, of which [`Engine::may_find`] tells. `known`: a field, by its normal
+    /// name, and its only value, by which rules are told apart that cannot match.
+    pub fn asks(&self, class: ClassId, known: Option<(&str, &str)>, field: &str) -> bool {
         let program = self.program_of.get(usize::from(class.0)).map(|program| self.compiled(*program));
-        program.is_some_and(|program| program.asks(field))
+        program.is_some_and(|program| program.asks(known, field))
     }
 
     /// Whether rules for events of the class look for keywords in all texts.
@@ -155,7 +157,7 @@ impl Engine {
 
     /// The fields, by the names that the rule uses, and the values that made it match. Only for a
     /// hit of the event that `scratch` ran last.
-    pub fn evidence(&self, event: &Event<'_>, scratch: &Scratch, hit: Hit) -> Vec<(String, String)> {
+    pub fn evidence(&self, event: &Event<'_>, scratch: &mut Scratch, hit: Hit) -> Vec<(String, String)> {
         let program = self.program(event).map(|(_, program)| self.compiled(program));
         program.map_or(vec![], |program| scratch.evidence(program, event, hit))
     }

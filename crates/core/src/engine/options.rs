@@ -26,6 +26,12 @@ pub struct Options {
     /// What a value was found to fulfil is remembered for when it comes again.
     #[doc(hidden)]
     pub values: bool,
+    /// What matters is narrowed down by the value of one field, where rules want certain ones.
+    #[doc(hidden)]
+    pub cases: bool,
+    /// Values that wake no rule are looked at when a rule asks.
+    #[doc(hidden)]
+    pub later: bool,
     /// Texts of up to three bytes are looked for when a rule asks, where something else wakes it.
     #[doc(hidden)]
     pub short: bool,
@@ -51,6 +57,8 @@ impl Options {
         ("prefilter", |options| &mut options.prefilter),
         ("names", |options| &mut options.names),
         ("values", |options| &mut options.values),
+        ("cases", |options| &mut options.cases),
+        ("later", |options| &mut options.later),
         ("short", |options| &mut options.short),
         ("outlines", |options| &mut options.outlines),
         ("order", |options| &mut options.order),
@@ -82,6 +90,8 @@ impl Default for Options {
             prefilter: true,
             names: true,
             values: true,
+            cases: true,
+            later: true,
             short: true,
             outlines: true,
             order: true,
@@ -99,7 +109,8 @@ mod tests {
         assert_eq!(options, Options { wake: false, order: false, ..Options::default() });
         assert_eq!(
             Options::without(&["speed"]),
-            Err("`speed` is none of index, wake, guards, checks, prefilter, names, values, short, outlines, order"
+            Err("`speed` is none of index, wake, guards, checks, prefilter, names, values, cases, later, short, \
+                 outlines, order"
                 .into())
         );
     }

@@ -1,5 +1,6 @@
 //! The compiled form of one class: tables that [`super::run`] walks.
 
+use super::cases::{Cases, Look};
 use super::glob::Glob;
 use super::index::Index;
 use super::literals::Checks;
@@ -21,6 +22,10 @@ pub struct Program {
     pub remember_names: bool,
     /// Whether it is remembered what values were found to fulfil.
     pub remember_values: bool,
+    /// Whether values that wake no rule are looked at only when a rule asks.
+    pub look_later: bool,
+    /// What matters, by the value of one field.
+    pub cases: Cases,
     /// The slot that takes all texts, if keywords are asked for.
     pub texts: Option<u32>,
     /// Finds nothing in an event's texts if no predicate of `texts` can be true of one of them.
@@ -31,6 +36,8 @@ pub struct Program {
     pub pred_groups: Lists,
     /// Group → rules that it wakes.
     pub group_rules: Lists,
+    /// Group → slots of its predicates.
+    pub group_slots: Lists,
     /// Number of groups.
     pub groups: usize,
     /// Rules that nothing wakes: looked at for every event.
@@ -61,10 +68,13 @@ pub enum Placed {
 }
 
 impl Program {
-    /// Whether the values of a field are looked at, be there keywords in them or not.
-    pub fn asks(&self, field: &str) -> bool {
-        (self.texts.is_some() && !self.prefilter.takes_escapes())
-            || self.names.contains_key(normal_name(field).as_str())
+    /// Whether the values of a field are looked at, be there keywords in them or not; where it is known
+    /// which value a certain field has, in that case.
+    pub fn asks(&self, known: Option<(&str, &str)>, field: &str) -> bool {
+        let case = known.map_or(self.cases.any(), |(field, value)| self.cases.where_field_is(field, value));
+        let list = self.names.get(normal_name(field).as_str());
+        (case.searches && !self.prefilter.takes_escapes())
+            || list.is_some_and(|list| case.look(*list) != Look::Never)
     }
 }
 

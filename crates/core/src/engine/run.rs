@@ -39,7 +39,15 @@ pub struct Scratch {
     pub(super) preds: Vec<u32>,
     /// Groups that are true.
     pub(super) groups: Vec<u32>,
-    /// Rules among the candidates.
+    /// Number of the event's program.
+    pub(super) program: u32,
+    /// By field of the event, the list of slots that take its values.
+    pub(super) lists: Vec<u32>,
+    /// Slots with values that were put off until a rule asks.
+    pub(super) put_off: Vec<u32>,
+    /// The slot of the keywords, if one may be in the event.
+    pub(super) keywords: Option<u32>,
+    /// Rules that were woken, and those of them that can match.
     pub(super) woken: Vec<u32>,
     pub(super) candidates: Vec<u32>,
     /// Comparisons that were made, and what came of them.
@@ -80,10 +88,14 @@ pub(super) struct Whose {
 pub(super) struct Folded {
     /// Index into the event's fields, or beyond them into its texts.
     pub source: u32,
+    /// The list of slots that take it.
+    pub list: u32,
     /// The folded text, from where to where; [`UNFOLDED`] until it is wanted.
     pub start: u32,
     pub end: u32,
     pub is_null: bool,
+    /// Whether the index is asked about it only when a rule asks.
+    pub is_put_off: bool,
 }
 
 /// A value in a slot.
@@ -114,8 +126,8 @@ impl Scratch {
             return &[];
         }
         self.begin(whose, program);
-        self.fill(whose, program, event);
-        self.candidates.extend(&program.always);
+        let case = self.fill(whose, program, event);
+        self.candidates.extend(&case.always);
         self.candidates.sort_unstable();
         watch.scanned();
         for at in 0..self.candidates.len() {
@@ -131,11 +143,13 @@ impl Scratch {
         &self.hits
     }
 
-    fn begin(&mut self, Whose { engine, class, .. }: Whose, program: &Program) {
+    fn begin(&mut self, Whose { engine, class, program: number }: Whose, program: &Program) {
         if self.engine != engine || self.epoch == u32::MAX {
             *self = Scratch { engine, ..Scratch::default() };
         }
         self.epoch += 1;
+        self.program = number as u32;
+        self.keywords = None;
         if self.layouts.len() <= class {
             self.layouts.resize_with(class + 1, Layout::default);
         }
@@ -145,6 +159,7 @@ impl Scratch {
         grow(&mut self.woken, program.entries.len(), 0);
         grow(&mut self.answers, program.lazies.len(), (0, false));
         grow(&mut self.heads, program.slots.len(), (0, END));
+        grow(&mut self.put_off, program.slots.len(), 0);
         self.candidates.clear();
         self.links.clear();
         self.values.clear();
@@ -162,7 +177,7 @@ impl Scratch {
             }
             let op = &program.code[at as usize];
             let answer = match op.ask {
-                Ask::Group(group) => self.groups[group as usize] == self.epoch,
+                Ask::Group(group) => self.group(program, event, group),
                 Ask::Lazy(lazy) => self.answer(program, event, lazy),
                 Ask::AtLeast(count) => {
                     let (n, entries) = &program.counts[count as usize];
@@ -174,6 +189,20 @@ impl Scratch {
         }
     }
 
+    /// Whether one of a group's predicates is true.
+    #[inline]
+    fn group(&mut self, program: &Program, event: &Event<'_>, group: u32) -> bool {
+        if self.groups[group as usize] == self.epoch {
+            return true;
+        }
+        let slots = program.group_slots.get(group);
+        if slots.iter().all(|slot| self.put_off[*slot as usize] != self.epoch) {
+            return false;
+        }
+        slots.iter().for_each(|slot| self.catch_up(program, event, *slot));
+        self.groups[group as usize] == self.epoch
+    }
+
     /// What came of a comparison that is not indexed; made once for an event.
     fn answer(&mut self, program: &Program, event: &Event<'_>, lazy: u32) -> bool {
         let (epoch, known) = self.answers[lazy as usize];
@@ -181,6 +210,10 @@ impl Scratch {
             return known;
         }
         let compared = &program.lazies[lazy as usize];
+        if compared.guard.is_some_and(|group| !self.group(program, event, group)) {
+            self.answers[lazy as usize] = (self.epoch, false);
+            return false;
+        }
         if compared.needs_folded() {
             self.fold_slot(program, event, compared.pred.slot as u32);
             if let Some(other) = compared.pred.other {
@@ -193,9 +226,6 @@ impl Scratch {
     }
 
     fn compare(&self, program: &Program, event: &Event<'_>, lazy: &Lazy) -> bool {
-        if lazy.guard.is_some_and(|group| self.groups[group as usize] != self.epoch) {
-            return false;
-        }
         let slot = lazy.pred.slot as u32;
         match &lazy.pred.test {
             Test::Exists(wanted) => *wanted == self.values_of(program, slot).next().is_some(),

@@ -161,7 +161,7 @@ fn agree(conditions: Vec<Expr>, events: &[Event<'_>]) -> Result<(), TestCaseErro
         prop_assert_eq!(&found, &right, "{:?}\n{:?}", engine.rules(), event);
         for hit in hits {
             let rule = &engine.rules()[hit.rule];
-            let (mut told, mut right) = (engine.evidence(event, &scratch, hit), evidence(rule, &seen));
+            let (mut told, mut right) = (engine.evidence(event, &mut scratch, hit), evidence(rule, &seen));
             told.sort();
             right.sort();
             if !degenerate(&rule.condition) {

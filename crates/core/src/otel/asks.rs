@@ -8,7 +8,8 @@ pub trait Asks {
     fn number(&self) -> u64;
 
     /// Whether the field of this native name may matter in an event of the class, whatever it holds.
-    fn asks(&self, class: ClassId, field: &str) -> bool;
+    /// `event_id`: the only value of the event's `EventID`, where it is known to have just one.
+    fn asks(&self, class: ClassId, event_id: Option<u32>, field: &str) -> bool;
 
     /// Whether any other value may matter as well, for what it holds.
     fn searches(&self, class: ClassId) -> bool;

@@ -9,6 +9,7 @@ use super::json::{Fate, Layout, Role, fate, put};
 use super::{Arena, Draft, Event, Identity, Part};
 use crate::otel::class::Condition;
 use crate::otel::event::ClassId;
+use crate::otel::normal_name;
 use crate::otel::json::Leaf;
 use crate::value::fold;
 use std::borrow::Cow;
@@ -105,7 +106,9 @@ impl Shape {
         }
         let (classes, conditions) = taxonomy.channels.possible(channel, event_id);
         let is_searched = classes.iter().any(|class| asks.searches(*class));
-        let is_wanted = self.wanted(taxonomy, asks, classes, conditions, is_searched)?;
+        let sole_id = self.is_only_id().then_some(event_id);
+        let asked = |class: &ClassId, name: &str| asks.asks(*class, sole_id, name);
+        let is_wanted = self.wanted(taxonomy, &asked, classes, conditions, is_searched)?;
         let (channel, classes) = (channel.into(), classes.into());
         self.wants.push(Wants { number, channel, event_id, classes, is_searched, is_wanted });
         Some(self.wants.len() - 1)
@@ -143,10 +146,20 @@ impl Shape {
         wants.classes.iter().any(|class| asks.may_find(*class, unasked))
     }
 
+    /// Whether no value but the event id can become an `EventID`.
+    fn is_only_id(&self) -> bool {
+        self.places.iter().all(|place| match place.what {
+            What::Data | What::Named | What::Other => normal_name(&place.name) != "eventid",
+            What::System(Part::Named(name)) => normal_name(name) != "eventid",
+            What::Open(_) => false,
+            What::System(_) | What::Nothing => true,
+        })
+    }
+
     fn wanted(
         &self,
         taxonomy: &Taxonomy,
-        asks: &dyn Asks,
+        asks: &dyn Fn(&ClassId, &str) -> bool,
         classes: &[ClassId],
         conditions: &[Condition],
         is_searched: bool,
@@ -160,7 +173,7 @@ impl Shape {
         }
         let asked = |name: &str| {
             read.iter().any(|read| read.eq_ignore_ascii_case(name))
-                || classes.iter().any(|class| asks.asks(*class, name))
+                || classes.iter().any(|class| asks(class, name))
         };
         let has_open = self.places.iter().any(|place| matches!(place.what, What::Open(_)));
         let is_wanted = |place: &Place| match place.what {

@@ -1,0 +1,295 @@
+//! What of a program matters once the value of one field is known.
+//!
+//! Most rules of a log source want one of a few values of the same field: `EventID`, `eventName`. For
+//! each of these values, and for all others together, it is worked out beforehand which rules can still
+//! match, and so which fields anyone looks at. Of those most are looked at only when a rule asks that
+//! another field has woken.
+
+use super::program::Program;
+use crate::plan::{Node, Plan, Pred, Slot};
+use crate::rule::{Part, Pattern, Test};
+use crate::spec;
+use foldhash::fast::FixedState;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// The cases of a program.
+#[derive(Debug, Default)]
+pub struct Cases {
+    key: Option<Key>,
+    /// The first holds whatever the value is.
+    cases: Vec<Case>,
+}
+
+/// The field whose value decides.
+#[derive(Debug)]
+struct Key {
+    /// Its normal name, and the list of slots that take its values.
+    field: Box<str>,
+    list: u32,
+    /// Folded value → case.
+    of_value: HashMap<Box<str>, u32, FixedState>,
+    /// The case of every other value.
+    other: u32,
+}
+
+/// What matters in one case.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Case {
+    /// A bit for each rule of the plan that can match.
+    rules: Box<[u64]>,
+    /// By list of slots, what is done with values that it takes.
+    looks: Box<[Look]>,
+    /// Rules that nothing wakes.
+    pub always: Box<[u32]>,
+    /// Whether keywords are looked for in all texts.
+    pub searches: bool,
+}
+
+/// When a value is looked at.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Look {
+    /// No rule looks at it.
+    #[default]
+    Never,
+    /// When a rule asks.
+    Asked,
+    /// Always, for it may wake rules.
+    AtOnce,
+}
+
+/// What is known of the key's value.
+#[derive(Debug, Clone, Copy)]
+enum Known<'v> {
+    Nothing,
+    /// It is this text, folded.
+    Value(&'v str),
+    /// It is none that any rule wants as a whole.
+    Other,
+}
+
+/// A key is worth its lookup if it leaves at most three of so many quarters of the rules.
+const QUARTERS: usize = 4;
+
+impl Cases {
+    /// Works out the cases. `wakes` tells for each rule by the values of which slots it can be woken.
+    pub fn new(plan: &Plan, program: &Program, wakes: &[Vec<u32>], has_key: bool) -> Cases {
+        let case = |rules: &Rules<'_>| case(plan, program, wakes, rules);
+        let mut cases = Cases { key: None, cases: vec![case(&Rules::all(plan))] };
+        let Some(slot) = key_slot(plan).filter(|_| has_key) else { return cases };
+        let Slot::Fields(names) = &plan.slots[slot] else { return cases };
+        let Some((field, list)) = names.first().and_then(|name| program.names.get_key_value(name.as_str()))
+        else {
+            return cases;
+        };
+        let mut number = |known| {
+            let case = case(&Rules { slot, known, ..Rules::all(plan) });
+            let at = cases.cases.iter().position(|other| *other == case).unwrap_or_else(|| {
+                cases.cases.push(case);
+                cases.cases.len() - 1
+            });
+            at as u32
+        };
+        let other = number(Known::Other);
+        let values = plan.preds.iter().filter(|pred| pred.slot == slot).filter_map(whole);
+        let of_value = values.map(|value| (value.into(), number(Known::Value(value)))).collect();
+        cases.key = Some(Key { field: field.clone(), list: *list, of_value, other });
+        cases
+    }
+
+    /// The list of slots that takes the values of the deciding field.
+    pub fn key(&self) -> Option<u32> {
+        self.key.as_ref().map(|key| key.list)
+    }
+
+    /// The case in which the key's only value is this text, folded.
+    pub fn of(&self, value: &str) -> &Case {
+        // At its end blanks may count or not, by pattern.
+        let number = match &self.key {
+            Some(key) if !value.ends_with(' ') => *key.of_value.get(value).unwrap_or(&key.other),
+            _ => 0,
+        };
+        &self.cases[number as usize]
+    }
+
+    /// The same where the key's value is only known if `field` (normal name) is the key.
+    pub fn where_field_is(&self, field: &str, value: &str) -> &Case {
+        match &self.key {
+            Some(key) if *key.field == *field => self.of(value),
+            _ => self.any(),
+        }
+    }
+
+    /// The case of an event whose key has no value or several.
+    pub fn any(&self) -> &Case {
+        &self.cases[0]
+    }
+}
+
+impl Case {
+    /// Whether a rule can match.
+    #[inline]
+    pub fn has(&self, rule: u32) -> bool {
+        self.rules[rule as usize / 64] >> (rule % 64) & 1 == 1
+    }
+
+    /// When values are looked at that the list of slots takes.
+    #[inline]
+    pub fn look(&self, list: u32) -> Look {
+        self.looks.get(list as usize).copied().unwrap_or_default()
+    }
+}
+
+/// Rules of a plan, and what is known beforehand.
+struct Rules<'p> {
+    plan: &'p Plan,
+    slot: usize,
+    known: Known<'p>,
+}
+
+impl<'p> Rules<'p> {
+    fn all(plan: &'p Plan) -> Self {
+        Rules { plan, slot: usize::MAX, known: Known::Nothing }
+    }
+
+    /// The truth of a node where it is known already.
+    fn truth(&self, node: &Node) -> Option<bool> {
+        let all = |nodes: &[Node]| {
+            let mut truths = nodes.iter().map(|node| self.truth(node));
+            let known = truths.try_fold(true, |open, truth| match truth {
+                Some(false) => Err(()),
+                truth => Ok(open && truth.is_some()),
+            });
+            match known {
+                Err(()) => Some(false),
+                Ok(is_known) => is_known.then_some(true),
+            }
+        };
+        match node {
+            Node::Const(known) => Some(*known),
+            Node::Pred(leaf) => self.pred(&self.plan.preds[leaf.pred]),
+            Node::Not(node) => self.truth(node).map(|truth| !truth),
+            Node::And(nodes) => all(nodes),
+            Node::Or(nodes) => self.at_least(1, nodes),
+            Node::AtLeast(n, nodes) => self.at_least(*n, nodes),
+        }
+    }
+
+    fn at_least(&self, n: usize, nodes: &[Node]) -> Option<bool> {
+        let (mut sure, mut open) = (0, 0);
+        for node in nodes {
+            match self.truth(node) {
+                Some(true) => sure += 1,
+                Some(false) => {}
+                None => open += 1,
+            }
+        }
+        match sure {
+            sure if sure >= n => Some(true),
+            sure if sure + open < n => Some(false),
+            _ => None,
+        }
+    }
+
+    fn pred(&self, pred: &Pred) -> Option<bool> {
+        let Test::Text(pattern @ Pattern { cased: false, .. }) = &pred.test else { return None };
+        match self.known {
+            _ if pred.slot != self.slot => None,
+            Known::Nothing => None,
+            Known::Value(value) => Some(spec::matches(pattern, value)),
+            Known::Other => whole(pred).map(|_| false),
+        }
+    }
+
+    /// Adds the slots of whose values the truth of a node still depends.
+    fn add_slots(&self, node: &Node, slots: &mut BTreeSet<u32>) {
+        if self.truth(node).is_some() {
+            return;
+        }
+        match node {
+            Node::Const(_) => {}
+            Node::Pred(leaf) => {
+                let Pred { slot, other, .. } = &self.plan.preds[leaf.pred];
+                slots.extend([Some(*slot), *other].into_iter().flatten().map(|slot| slot as u32));
+            }
+            Node::Not(node) => self.add_slots(node, slots),
+            Node::And(nodes) | Node::Or(nodes) | Node::AtLeast(_, nodes) => {
+                nodes.iter().for_each(|node| self.add_slots(node, slots));
+            }
+        }
+    }
+}
+
+/// The text that a predicate wants as a whole.
+fn whole(pred: &Pred) -> Option<&str> {
+    match &pred.test {
+        Test::Text(Pattern { parts, cased: false }) => match parts.as_slice() {
+            [Part::Text(text)] if !text.ends_with(' ') => Some(text),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// The slot of one field that rules most often want to be one of a few values.
+fn key_slot(plan: &Plan) -> Option<usize> {
+    // Per slot, the rules that want a whole value of it.
+    let mut wanting: BTreeMap<usize, Vec<&Node>> = BTreeMap::new();
+    for rule in &plan.rules {
+        let mut slots = BTreeSet::new();
+        add_whole(plan, &rule.node, &mut slots);
+        slots.into_iter().for_each(|slot| wanting.entry(slot).or_default().push(&rule.node));
+    }
+    let left = |slot: usize, nodes: &[&Node]| {
+        let rules = Rules { slot, known: Known::Other, ..Rules::all(plan) };
+        plan.rules.len() - nodes.iter().filter(|node| rules.truth(node) == Some(false)).count()
+    };
+    let is_field = |slot: &usize| matches!(&plan.slots[*slot], Slot::Fields(names) if names.len() == 1);
+    let slots = wanting.iter().filter(|(slot, _)| is_field(slot));
+    let (left, slot) = slots.map(|(slot, nodes)| (left(*slot, nodes), *slot)).min()?;
+    (left * QUARTERS <= plan.rules.len() * (QUARTERS - 1)).then_some(slot)
+}
+
+fn add_whole(plan: &Plan, node: &Node, slots: &mut BTreeSet<usize>) {
+    match node {
+        Node::Const(_) => {}
+        Node::Pred(leaf) => {
+            let pred = &plan.preds[leaf.pred];
+            slots.extend(whole(pred).map(|_| pred.slot));
+        }
+        Node::Not(node) => add_whole(plan, node, slots),
+        Node::And(nodes) | Node::Or(nodes) | Node::AtLeast(_, nodes) => {
+            nodes.iter().for_each(|node| add_whole(plan, node, slots));
+        }
+    }
+}
+
+fn case(plan: &Plan, program: &Program, wakes: &[Vec<u32>], known: &Rules<'_>) -> Case {
+    let mut rules = vec![0; plan.rules.len().div_ceil(64)];
+    let (mut asked, mut at_once) = (BTreeSet::new(), BTreeSet::new());
+    for (number, rule) in plan.rules.iter().enumerate() {
+        if known.truth(&rule.node) == Some(false) {
+            continue;
+        }
+        rules[number / 64] |= 1 << (number % 64);
+        let mut slots = BTreeSet::new();
+        known.add_slots(&rule.node, &mut slots);
+        at_once.extend(wakes[number].iter().filter(|slot| slots.contains(slot)));
+        asked.append(&mut slots);
+    }
+    let later = if program.look_later { Look::Asked } else { Look::AtOnce };
+    // What follows from the key's value has to be marked for the rules' code.
+    at_once.extend(plan.slots.get(known.slot).map(|_| known.slot as u32));
+    let look = |list: usize| {
+        let look = |slot: &u32| match slot {
+            slot if at_once.contains(slot) => Look::AtOnce,
+            slot if asked.contains(slot) => later,
+            _ => Look::Never,
+        };
+        program.name_slots.get(list as u32).iter().map(look).max().unwrap_or_default()
+    };
+    let looks = (0..program.name_slots.len()).map(look).collect();
+    let is_possible = |rule: &u32| rules[*rule as usize / 64] >> (rule % 64) & 1 == 1;
+    let always = program.always.iter().copied().filter(is_possible).collect();
+    let searches = program.texts.is_some_and(|slot| asked.contains(&slot));
+    Case { rules: rules.into(), looks, always, searches }
+}
