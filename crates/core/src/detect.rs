@@ -35,6 +35,10 @@ impl Asks for Detector {
     fn may_find(&self, class: ClassId, texts: &str) -> bool {
         self.engine.may_find(class, texts)
     }
+
+    fn may_find_in_numbers(&self, class: ClassId) -> bool {
+        self.engine.may_find_in_numbers(class)
+    }
 }
 
 /// What became of one record, besides its detections.

@@ -78,21 +78,40 @@ fn record(body: &str) -> LogRecord<'_> {
     LogRecord { body: body.into(), ..LogRecord::default() }
 }
 
-static DETECTOR: LazyLock<Detector> = LazyLock::new(|| {
-    let rule = |title: &str, detection: &str| {
+/// Rules that look for something in most events; in what any value holds; and in events of certain ids.
+const RULES: [&[(&str, &str)]; 3] = [
+    &[
+        ("keyword", "  s: [mimikatz, 'mimiKatz*a']"),
+        ("user", "  s: {TargetUserName|contains: a}"),
+        ("line", "  s: {CommandLine|endswith: 'b'}"),
+        ("message", "  s: {Message|contains: c}"),
+        ("level", "  s: {Level: 0}"),
+    ],
+    &[
+        ("expression", "  s: {'|re': '[j-n]i[j-n]i'}"),
+        ("short", "  s: ['kat', '46', success]"),
+        ("user", "  s: {TargetUserName|contains: a}"),
+    ],
+    &[
+        ("keyword", "  s: ['mimi', 'katz: a', security]"),
+        ("line", "  s: {EventID: 4688, CommandLine|contains: b}"),
+        ("user", "  s: {EventID: 4624, TargetUserName|contains: a}"),
+        ("both", "  s: {EventID: [4624, 4688], Image|startswith: a}"),
+        ("other", "  s: {EventID: 1, Data|contains: a}"),
+    ],
+];
+
+static DETECTORS: LazyLock<Vec<Detector>> = LazyLock::new(|| {
+    let rule = |(title, detection): &(&str, &str)| {
         format!("title: {title}\nlogsource: {{product: windows}}\ndetection:\n{detection}\n  condition: s\n")
     };
-    let text = [
-        rule("keyword", "  s: [mimikatz, 'mimiKatz*a']"),
-        rule("user", "  s: {TargetUserName|contains: a}"),
-        rule("line", "  s: {CommandLine|endswith: 'b'}"),
-        rule("message", "  s: {Message|contains: c}"),
-        rule("level", "  s: {Level: 0}"),
-    ]
-    .join("---\n");
-    let (rules, problems) = load("t.yml", &text);
-    assert_eq!(problems, []);
-    Detector::new(rules, Taxonomy::builtin().expect("the built-in taxonomy is whole"))
+    let detector = |rules: &&[(&str, &str)]| {
+        let text = rules.iter().map(rule).collect::<Vec<_>>().join("---\n");
+        let (rules, problems) = load("t.yml", &text);
+        assert_eq!(problems, []);
+        Detector::new(rules, Taxonomy::builtin().expect("the built-in taxonomy is whole"))
+    };
+    RULES.iter().map(detector).collect()
 });
 
 proptest! {
@@ -100,7 +119,7 @@ proptest! {
 
     #[test]
     fn events_are_the_same(bodies in prop::collection::vec(body(true), 1..8)) {
-        let taxonomy = DETECTOR.taxonomy();
+        let taxonomy = DETECTORS[0].taxonomy();
         let mut known = Buffers::default();
         for body in bodies.iter().chain(&bodies) {
             let events = |buffers: &mut Buffers| {
@@ -113,12 +132,12 @@ proptest! {
     }
 
     #[test]
-    fn detections_are_the_same(bodies in prop::collection::vec(body(false), 1..8)) {
+    fn detections_are_the_same(bodies in prop::collection::vec(body(false), 1..8), rules in 0..RULES.len()) {
         let mut known = Scratch::default();
         for body in bodies.iter().chain(&bodies) {
             let detect = |scratch: &mut Scratch| {
                 let mut found = vec![];
-                let outcome = DETECTOR.detect(&record(body), scratch, &mut found);
+                let outcome = DETECTORS[rules].detect(&record(body), scratch, &mut found);
                 (outcome.recognised, found)
             };
             prop_assert_eq!(detect(&mut known), detect(&mut Scratch::default()), "{}", body);

@@ -142,8 +142,11 @@ impl<'p> Compiler<'p> {
 
     fn finish(mut self, mut group_rules: Vec<Vec<u32>>) -> Program {
         group_rules.resize(self.group_shares.len(), vec![]);
+        // What is compared only when a rule asks, the filter does not know.
+        let is_lazy = |slot| self.program.lazies.iter().any(|lazy| lazy.pred.slot == slot);
+        let texts = self.program.texts.filter(|slot| self.options.prefilter && !is_lazy(*slot as usize));
         for (slot, builder) in self.builders.into_iter().enumerate() {
-            if self.options.prefilter && self.program.texts == Some(slot as u32) {
+            if texts == Some(slot as u32) {
                 self.program.prefilter = Prefilter::new(&builder);
             }
             self.program.slots[slot].index = builder.build();

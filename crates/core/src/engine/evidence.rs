@@ -64,6 +64,13 @@ impl Scratch {
         nodes.iter().filter(|node| self.explain(program, event, node, found)).count()
     }
 
+    /// The source of a slot's value, if it has just one.
+    fn only_value(&self, program: &Program, slot: u32) -> Option<u32> {
+        let mut values = self.values_of(program, slot).map(|value| value.source);
+        let first = values.next()?;
+        values.next().is_none().then_some(first)
+    }
+
     /// Appends the values that make one comparison true, in the order of the event.
     fn witnesses(
         &mut self,
@@ -91,6 +98,10 @@ impl Scratch {
         let (glob, lazy) = match (&pred.test, program.placed[leaf.pred]) {
             (Test::Text(_), Placed::Indexed(number)) if self.preds[number as usize] != self.epoch => {
                 return false;
+            }
+            (Test::Text(_), Placed::Indexed(_)) if let Some(only) = self.only_value(program, slot) => {
+                found.extend(text(event, only).map(|text| (leaf.field, text.into_owned())));
+                return true;
             }
             (Test::Text(pattern), Placed::Indexed(_)) => (Some(Glob::new(pattern)), None),
             (_, Placed::Lazy(lazy)) => (None, Some(&program.lazies[lazy as usize])),

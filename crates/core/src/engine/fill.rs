@@ -40,11 +40,13 @@ impl Scratch {
     pub(super) fn fill<'p>(&mut self, whose: Whose, program: &'p Program, event: &Event<'_>) -> &'p Case {
         let case = self.case(whose, program, event);
         for (source, (_, value)) in event.fields.iter().enumerate() {
-            let (source, list) = (source as u32, self.lists[source]);
+            let list = self.lists[source];
+            let is_searched = case.searches && source >= event.searched;
+            let source = source as u32;
             match case.look(list) {
                 Look::AtOnce => self.take(program, case, source, list, value),
-                Look::Asked => self.put_off(program, case, source, list, value),
-                Look::Never if case.searches => _ = self.take_text(source, list, value),
+                Look::Asked => self.put_off(program, case, source, list, value, is_searched),
+                Look::Never if is_searched => _ = self.take_text(source, list, value),
                 Look::Never => {}
             }
         }
@@ -114,8 +116,16 @@ impl Scratch {
     }
 
     /// Takes a value that no rule looks at before another field has woken it.
-    fn put_off(&mut self, program: &Program, case: &Case, source: u32, list: u32, value: &Value<'_>) {
-        let value = match case.searches {
+    fn put_off(
+        &mut self,
+        program: &Program,
+        case: &Case,
+        source: u32,
+        list: u32,
+        value: &Value<'_>,
+        is_searched: bool,
+    ) {
+        let value = match is_searched {
             true => self.take_text(source, list, value),
             false => self.push(Folded::new(source, list, *value == Value::Null)),
         };

@@ -169,10 +169,7 @@ fn verify(
     at: usize,
     tell: &mut impl FnMut((u32, u32)),
 ) {
-    for filed in table.bucket(gram) {
-        if filed.key != gram {
-            continue;
-        }
+    for filed in table.filed(gram) {
         let Some(start) = at.checked_sub(filed.offset as usize) else { continue };
         let text = store.text(filed.text);
         if value.get(start..start + text.len()).is_some_and(|here| same(here, text)) {

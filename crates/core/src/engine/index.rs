@@ -206,8 +206,8 @@ fn look_up(
     if !table.may_have(key) {
         return;
     }
-    for filed in table.bucket(key) {
-        if filed.key == key && stands(store.text(filed.text)) {
+    for filed in table.filed(key) {
+        if stands(store.text(filed.text)) {
             tell(filed.entries);
         }
     }

@@ -132,11 +132,17 @@ impl Engine {
         program.is_some_and(|program| program.texts.is_some())
     }
 
-    /// Whether a keyword may stand in these folded texts, in which other characters than letters and
-    /// digits may be written with escapes.
+    /// Whether a keyword may stand in these folded texts, in which controls and most punctuation may be
+    /// written with escapes.
     pub fn may_find(&self, class: ClassId, texts: &str) -> bool {
         let program = self.program_of.get(usize::from(class.0)).map(|program| self.compiled(*program));
         program.is_some_and(|program| program.texts.is_some() && program.prefilter.may_match(texts))
+    }
+
+    /// Whether a keyword may stand in the text of a number, or of `true` or `false`.
+    pub fn may_find_in_numbers(&self, class: ClassId) -> bool {
+        let program = self.program_of.get(usize::from(class.0)).map(|program| self.compiled(*program));
+        program.is_some_and(|program| program.texts.is_some() && program.prefilter.takes_numbers())
     }
 
     /// Whether any rule applies to events of the class.

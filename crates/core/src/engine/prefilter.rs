@@ -2,17 +2,24 @@
 //! in them: the usual case.
 
 use super::index::Builder;
+use crate::otel::NEVER_ESCAPED;
 use aho_corasick::packed::{Config, MatchKind, Searcher};
 
 /// Longer pieces of the literals are no better a filter.
-const PIECE_BYTES: usize = 4;
+const PIECE_BYTES: usize = 8;
+/// So many bytes of each the searcher looks for at every position.
+const FIRST_BYTES: usize = 4;
+/// Shorter ones are hardly any.
+const PIECE_BYTES_MIN: usize = 3;
 
 /// A filter before the index of all texts.
 #[derive(Debug, Default)]
 pub struct Prefilter {
     searcher: Option<Searcher>,
-    /// Whether it looks for letters and digits alone.
+    /// Whether it looks for nothing that may be escaped.
     is_plain: bool,
+    /// Whether something it looks for may stand in a number.
+    takes_numbers: bool,
 }
 
 impl Prefilter {
@@ -24,10 +31,11 @@ impl Prefilter {
         pieces.sort_unstable();
         pieces.dedup();
         let is_plain = pieces.iter().all(|piece| is_plain(piece));
+        let takes_numbers = pieces.iter().any(|piece| is_of_number(piece));
         let mut config = Config::new();
         let mut searcher = config.match_kind(MatchKind::LeftmostFirst).builder();
         searcher.extend(pieces);
-        Prefilter { searcher: searcher.build(), is_plain }
+        Prefilter { searcher: searcher.build(), is_plain, takes_numbers }
     }
 
     /// Whether one of the predicates may be true of a piece of `texts`.
@@ -35,24 +43,38 @@ impl Prefilter {
         self.searcher.as_ref().is_none_or(|searcher| searcher.find(texts).is_some())
     }
 
-    /// Whether it may be asked about texts in which other characters than letters and digits are written
-    /// with escapes.
+    /// Whether it may be asked about texts in which controls and punctuation but [`NEVER_ESCAPED`] are
+    /// written with escapes.
     pub fn takes_escapes(&self) -> bool {
         self.searcher.is_some() && self.is_plain
+    }
+
+    /// Whether something it looks for may stand in a number, decimal or not, or in `true` or `false`.
+    pub fn takes_numbers(&self) -> bool {
+        self.searcher.is_none() || self.takes_numbers
     }
 }
 
 fn is_plain(piece: &[u8]) -> bool {
-    piece.iter().all(u8::is_ascii_alphanumeric)
+    piece.iter().all(|byte| byte.is_ascii_alphanumeric() || NEVER_ESCAPED.contains(byte))
 }
 
-/// The piece of a literal that is the rarest by its letters; one of letters and digits, if there is any.
+fn is_of_number(piece: &[u8]) -> bool {
+    let is_in = |word: &[u8]| word.windows(piece.len().max(1)).any(|part| part == piece);
+    piece.iter().all(|byte| b"0123456789abcdefx+-.".contains(byte)) || is_in(b"true") || is_in(b"false")
+}
+
+/// The piece of a literal that is the rarest by its letters; one that is never escaped, if there is any of
+/// a few bytes.
 fn piece(literal: &[u8]) -> &[u8] {
-    let pieces = literal.windows(PIECE_BYTES.min(literal.len()).max(1));
-    pieces
-        .min_by_key(|piece| {
-            let commonness = piece.iter().map(|byte| super::grams::commonness(*byte)).sum::<u32>();
-            (!is_plain(piece), commonness)
-        })
-        .unwrap_or(literal)
+    let rarest = |bytes: usize| {
+        let pieces = literal.windows(bytes).filter(|piece| is_plain(piece));
+        let commonness = |bytes: &[u8]| bytes.iter().map(|byte| super::grams::commonness(*byte)).sum::<u32>();
+        // By the first bytes the searcher finds out where to look.
+        pieces.min_by_key(|piece| (commonness(&piece[..FIRST_BYTES.min(bytes)]), commonness(piece)))
+    };
+    let longest = PIECE_BYTES.min(literal.len());
+    (PIECE_BYTES_MIN.min(longest)..=longest).rev().filter(|bytes| *bytes > 0).find_map(rarest).unwrap_or(
+        &literal[..longest],
+    )
 }

@@ -2,6 +2,9 @@
 
 use super::event::ClassId;
 
+/// Characters besides letters and digits that writers of JSON do not escape.
+pub const NEVER_ESCAPED: &[u8] = b" -.:_";
+
 /// Someone who takes events.
 pub trait Asks {
     /// Tells it from everyone else of the process; its answers are remembered.
@@ -14,7 +17,10 @@ pub trait Asks {
     /// Whether any other value may matter as well, for what it holds.
     fn searches(&self, class: ClassId) -> bool;
 
-    /// Whether other values may matter, of which `texts` are all, folded; characters that are neither
-    /// letters nor digits may stand in them as JSON writes them.
+    /// Whether values may matter for what they hold, of which `texts` are all, folded; controls and
+    /// punctuation but [`NEVER_ESCAPED`] may stand in them as JSON writes them.
     fn may_find(&self, class: ClassId, texts: &str) -> bool;
+
+    /// Whether numbers or truth values may matter for how they are written.
+    fn may_find_in_numbers(&self, class: ClassId) -> bool;
 }

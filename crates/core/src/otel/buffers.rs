@@ -24,8 +24,8 @@ pub struct Buffers {
     pub(super) outlines: Outlines<Shape>,
     /// Where the values of the document stand.
     pub(super) spans: Vec<Span>,
-    /// Values of it that nobody asks for by name.
-    pub(super) unasked: String,
+    /// The document or parts of it, folded.
+    pub(super) folded: String,
 }
 
 /// More than so many bytes are not kept for the next record.

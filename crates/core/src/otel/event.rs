@@ -47,6 +47,9 @@ pub struct Event<'a> {
     pub fault: Option<String>,
     /// Why it is of its class.
     pub decided: Decided,
+    /// So many of the first fields are known to hold none of the keywords that are looked for by the one
+    /// for whom the event was decoded.
+    pub searched: usize,
 }
 
 impl<'a> Event<'a> {
@@ -77,6 +80,8 @@ impl<'a> Event<'a> {
             audit: self.audit.into_iter().map(owned).collect(),
             fault: self.fault,
             decided: self.decided,
+            // Someone else may look for others.
+            searched: 0,
         }
     }
 }

@@ -10,7 +10,7 @@ pub use taxonomy::{Class, Taxonomy, View, normal_name};
 mod buffers;
 pub use buffers::Buffers;
 mod asks;
-pub use asks::Asks;
+pub use asks::{Asks, NEVER_ESCAPED};
 mod audit_event;
 pub use audit_event::{
     Assembler, AssemblerCounts, AssemblerSettings, AuditChanges, AuditEvent, AuditRecord, AuditRow, Process,

@@ -67,12 +67,12 @@ fn known(
     buffers: &mut Buffers,
     each: Each<'_>,
 ) -> bool {
-    let Buffers { outlines, spans, unasked, .. } = buffers;
+    let Buffers { outlines, spans, folded, .. } = buffers;
     let Some(number) = outlines.find(body, spans) else { return false };
     let shape = outlines.shape_mut(number);
     let wants = asks.and_then(|asks| {
         let wants = shape.prepare(taxonomy, asks, body, spans)?;
-        (!shape.may_find(wants, asks, body, spans, unasked)).then_some(wants)
+        Some((wants, shape.search(wants, asks, body, spans, folded)))
     });
     let Desk { arena, room, outlines, spans } = buffers.desk();
     let outlines: &Outlines<_> = outlines;
@@ -410,6 +410,7 @@ impl<'a> Reading<'a> {
             {
                 identity = better;
                 event.fields = from_xml.fields;
+                event.searched = 0;
             }
         }
         event.host = match identity.computer.is_empty() {

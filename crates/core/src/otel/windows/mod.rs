@@ -55,6 +55,16 @@ struct Draft<'e, 'a> {
     keywords: ArenaVec<'a, &'a str>,
     message: Cow<'a, str>,
     rendered: Cow<'a, str>,
+    /// Which parts of the identity become fields.
+    named: Named,
+}
+
+/// Which parts of an event's identity become fields.
+#[derive(Debug, Clone, Copy)]
+struct Named {
+    channel: bool,
+    provider: bool,
+    computer: bool,
 }
 
 impl<'e, 'a> Draft<'e, 'a> {
@@ -67,6 +77,7 @@ impl<'e, 'a> Draft<'e, 'a> {
             keywords: ArenaVec::new_in(arena),
             message: Cow::Borrowed(""),
             rendered: Cow::Borrowed(""),
+            named: Named { channel: true, provider: true, computer: true },
         }
     }
 
@@ -138,12 +149,12 @@ impl<'e, 'a> Draft<'e, 'a> {
         if self.id.channel.is_empty() && self.id.provider.eq_ignore_ascii_case("Linux-Sysmon") {
             self.id.channel = Cow::Borrowed("Linux-Sysmon/Operational");
         }
-        for (name, value) in [
-            ("Channel", &self.id.channel),
-            ("Provider_Name", &self.id.provider),
-            ("Computer", &self.id.computer),
+        for (name, value, is_named) in [
+            ("Channel", &self.id.channel, self.named.channel),
+            ("Provider_Name", &self.id.provider, self.named.provider),
+            ("Computer", &self.id.computer, self.named.computer),
         ] {
-            if !value.is_empty() {
+            if is_named && !value.is_empty() {
                 self.event.push(name, value.clone());
             }
         }
@@ -232,6 +243,10 @@ pub(super) fn name_data<'a>(identity: &Identity<'_>, positions: Option<&'a [Stri
 /// Rendered level names of the standard levels (winmeta.xml). Level 0 is rendered `Information`.
 const LEVELS: &[(i64, &str)] =
     &[(1, "Critical"), (2, "Error"), (3, "Warning"), (4, "Information"), (5, "Verbose"), (0, "Information")];
+
+/// All that is rendered here and need not stand in the document, folded.
+const WORDS: &str =
+    "critical\0error\0warning\0information\0verbose\0audit success\0audit failure\0classic";
 
 /// Rendered names of the standard keywords (winmeta.xml), their usual mask and their own bit; bit 63
 /// says only that the keyword is the event log's.

@@ -6,10 +6,12 @@ use super::super::json::Flat;
 use super::super::json::outline::{Span, value};
 use super::super::taxonomy::Taxonomy;
 use super::json::{Fate, Layout, Role, fate, put};
-use super::{Arena, Draft, Event, Identity, Part};
+use super::{Arena, Draft, Event, Identity, Named, Part, WORDS};
 use crate::otel::class::Condition;
 use crate::otel::event::ClassId;
 use crate::otel::normal_name;
+#[cfg(doc)]
+use crate::otel::NEVER_ESCAPED;
 use crate::otel::json::Leaf;
 use crate::value::fold;
 use std::borrow::Cow;
@@ -57,10 +59,25 @@ struct Wants {
     event_id: u32,
     /// What the events may be.
     classes: Box<[ClassId]>,
-    /// Whether other values matter for what they hold.
+    /// Whether values matter for what they hold.
     is_searched: bool,
+    /// Whether values matter for what they hold that do not stand in the document as they are written.
+    is_rewritten: bool,
     /// By place.
     is_wanted: Box<[bool]>,
+    /// Whether fields are asked for that are made of the identity.
+    identity: Named,
+}
+
+/// What the texts of a document may hold of what is looked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::otel) enum Holds {
+    /// Nothing, in none of them.
+    Nothing,
+    /// Something in what is asked for by name, at most.
+    InAsked,
+    /// Something, anywhere.
+    Anywhere,
 }
 
 /// Of more channels and event ids in one outline, everything is decoded.
@@ -106,44 +123,61 @@ impl Shape {
         }
         let (classes, conditions) = taxonomy.channels.possible(channel, event_id);
         let is_searched = classes.iter().any(|class| asks.searches(*class));
+        let is_rewritten = classes.iter().any(|class| {
+            asks.searches(*class) && (asks.may_find(*class, WORDS) || asks.may_find_in_numbers(*class))
+        });
         let sole_id = self.is_only_id().then_some(event_id);
-        let asked = |class: &ClassId, name: &str| asks.asks(*class, sole_id, name);
-        let is_wanted = self.wanted(taxonomy, &asked, classes, conditions, is_searched)?;
+        let read = read(taxonomy, classes, conditions)?;
+        let asked = |name: &str| {
+            read.iter().any(|read| read.eq_ignore_ascii_case(name))
+                || classes.iter().any(|class| asks.asks(*class, sole_id, name))
+        };
+        let is_wanted = self.wanted(&asked, is_rewritten);
+        let identity = Named {
+            channel: asked("Channel"),
+            provider: asked("Provider_Name"),
+            computer: asked("Computer"),
+        };
         let (channel, classes) = (channel.into(), classes.into());
-        self.wants.push(Wants { number, channel, event_id, classes, is_searched, is_wanted });
+        let wants =
+            Wants { number, channel, event_id, classes, is_searched, is_rewritten, is_wanted, identity };
+        self.wants.push(wants);
         Some(self.wants.len() - 1)
     }
 
-    /// Whether any value that nobody asks for by name may matter for what it holds.
-    pub fn may_find(
+    /// Where values stand that may matter for what they hold.
+    pub fn search(
         &self,
         wants: usize,
         asks: &dyn Asks,
         text: &str,
         spans: &[Span],
-        unasked: &mut String,
-    ) -> bool {
+        folded: &mut String,
+    ) -> Holds {
         let wants = &self.wants[wants];
+        let may_find = |folded: &mut String| {
+            fold_in_place(folded);
+            wants.classes.iter().any(|class| asks.may_find(*class, folded))
+        };
         if !wants.is_searched {
-            return false;
+            return Holds::Nothing;
         }
-        unasked.clear();
+        folded.clear();
+        folded.push_str(text);
+        let hides_letters = may_hide_letters(folded);
+        if !hides_letters && !wants.is_rewritten && !may_find(folded) {
+            return Holds::Nothing;
+        }
+        folded.clear();
         for (span, is_wanted) in spans.iter().zip(&wants.is_wanted) {
             if *is_wanted || !span.is_text {
                 continue;
             }
-            unasked.push_str(&text[span.start as usize..span.end as usize]);
-            unasked.push('\0');
+            folded.push_str(&text[span.start as usize..span.end as usize]);
+            folded.push('\0');
         }
-        if may_hide_letters(unasked) {
-            return true;
-        }
-        if unasked.is_ascii() {
-            unasked.make_ascii_lowercase();
-        } else {
-            *unasked = fold(unasked);
-        }
-        wants.classes.iter().any(|class| asks.may_find(*class, unasked))
+        let is_unasked = (hides_letters && may_hide_letters(folded)) || may_find(folded);
+        if is_unasked { Holds::Anywhere } else { Holds::InAsked }
     }
 
     /// Whether no value but the event id can become an `EventID`.
@@ -156,25 +190,7 @@ impl Shape {
         })
     }
 
-    fn wanted(
-        &self,
-        taxonomy: &Taxonomy,
-        asks: &dyn Fn(&ClassId, &str) -> bool,
-        classes: &[ClassId],
-        conditions: &[Condition],
-        is_searched: bool,
-    ) -> Option<Box<[bool]>> {
-        let mut read: Vec<&str> =
-            conditions.iter().flat_map(|when| when.keys().map(String::as_str)).collect();
-        for ClassId(class) in classes {
-            for step in taxonomy.derive.get(usize::from(*class)).into_iter().flatten() {
-                read.extend(step.reads()?);
-            }
-        }
-        let asked = |name: &str| {
-            read.iter().any(|read| read.eq_ignore_ascii_case(name))
-                || classes.iter().any(|class| asks(class, name))
-        };
+    fn wanted(&self, asked: &dyn Fn(&str) -> bool, is_rewritten: bool) -> Box<[bool]> {
         let has_open = self.places.iter().any(|place| matches!(place.what, What::Open(_)));
         let is_wanted = |place: &Place| match place.what {
             What::Nothing => false,
@@ -182,8 +198,7 @@ impl Shape {
             What::Data | What::Other => asked(&place.name),
             What::System(part) => match part {
                 Part::Channel | Part::Computer | Part::EventId | Part::Provider => true,
-                // They become words that do not stand in the document.
-                Part::Level | Part::Keywords if is_searched => true,
+                Part::Level | Part::Keywords if is_rewritten => true,
                 Part::Level => asked("Level"),
                 // Whether an event is an audit's tells which number its level has.
                 Part::Keywords => asked("Keywords") || asked("Level"),
@@ -192,26 +207,27 @@ impl Shape {
                 Part::Named(name) => asked(name),
             },
         };
-        Some(self.places.iter().map(is_wanted).collect())
+        self.places.iter().map(is_wanted).collect()
     }
 
     /// Reads the document into `event`. `None`: some value of it is broken, and `event` is to be dropped.
     pub fn read<'a>(
         &'a self,
-        wants: Option<usize>,
+        wants: Option<(usize, Holds)>,
         text: &'a str,
         spans: &[Span],
         event: &mut Event<'a>,
         arena: &'a Arena,
     ) -> Option<Identity<'a>> {
-        let wants = wants.and_then(|number| self.wants.get(number));
+        let holds = wants.map_or(Holds::Anywhere, |(_, holds)| holds);
+        let wants = wants.filter(|_| holds != Holds::Anywhere).and_then(|(number, _)| self.wants.get(number));
         let is_unwanted = |number: usize, span: &Span| {
-            wants.is_some_and(|wants| {
-                // A number may be written otherwise than it is compared.
-                !wants.is_wanted[number] && (span.is_text || !wants.is_searched)
-            })
+            wants.is_some_and(|wants| !wants.is_wanted[number] && (span.is_text || !wants.is_rewritten))
         };
         let mut draft = Draft::new(event, arena);
+        if let Some(wants) = wants.filter(|_| holds == Holds::Nothing) {
+            draft.named = wants.identity;
+        }
         for (number, (place, span)) in self.places.iter().zip(spans).enumerate() {
             if is_unwanted(number, span) {
                 draft.id.has_data |= place.what == What::Data;
@@ -233,19 +249,48 @@ impl Shape {
                 }
             }
         }
-        Some(draft.finish())
+        let has_open = self.places.iter().any(|place| matches!(place.what, What::Open(_)));
+        let identity = draft.finish();
+        if holds == Holds::Nothing && !has_open {
+            event.searched = event.fields.len();
+        }
+        Some(identity)
+    }
+}
+
+/// The fields that conditions and computed fields of the classes are made of; `None` where it may be any.
+fn read<'t>(
+    taxonomy: &'t Taxonomy,
+    classes: &[ClassId],
+    conditions: &'t [Condition],
+) -> Option<Vec<&'t str>> {
+    let mut read: Vec<&str> = conditions.iter().flat_map(|when| when.keys().map(String::as_str)).collect();
+    for ClassId(class) in classes {
+        for step in taxonomy.derive.get(usize::from(*class)).into_iter().flatten() {
+            read.extend(step.reads()?);
+        }
+    }
+    Some(read)
+}
+
+fn fold_in_place(text: &mut String) {
+    if text.is_ascii() {
+        text.make_ascii_lowercase();
+    } else {
+        *text = fold(text);
     }
 }
 
 /// Whether an escape in the raw text stands for anything but a control or punctuation character, which
-/// few writers do.
+/// few writers do; [`NEVER_ESCAPED`] is as if letters.
 fn may_hide_letters(raw: &str) -> bool {
     let bytes = raw.as_bytes();
     memchr::memmem::find_iter(bytes, b"\\u").any(|at| {
         let before = bytes[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
         let is_harmless = match bytes.get(at + 2..at + 6) {
-            Some([b'0', b'0', b'0'..=b'2', _]) => true,
-            Some([b'0', b'0', b'3', last]) => !last.is_ascii_digit(),
+            Some([b'0', b'0', b'0' | b'1', _]) => true,
+            Some([b'0', b'0', b'2', last]) => !matches!(last, b'0' | b'd' | b'D' | b'e' | b'E'),
+            Some([b'0', b'0', b'3', last]) => !last.is_ascii_digit() && !matches!(last, b'a' | b'A'),
             _ => false,
         };
         before % 2 == 0 && !is_harmless
