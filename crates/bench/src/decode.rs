@@ -51,6 +51,14 @@ fn touched(set: &Set, report: &mut Report) {
         }
     });
     report.add("bound: each byte copied once", set.name, copied, "/s");
+    // As JSON and nothing else, by the fastest reader there is.
+    let texts: Vec<&str> = bodies.iter().filter_map(|body| std::str::from_utf8(body).ok()).collect();
+    let parsed = rate(texts.len(), || {
+        for text in &texts {
+            black_box(sonic_rs::from_str::<sonic_rs::Value>(text).is_ok());
+        }
+    });
+    report.add("bound: read by sonic-rs", set.name, parsed, "/s");
 }
 
 /// Records of 1 MiB made to be slow to read: what each decoder looks for, over and over.
