@@ -25,7 +25,8 @@ pub fn measure(detector: &Detector, sets: &[Set], report: &mut Report) -> Result
             class.map_or("", |id| detector.engine().classes()[usize::from(id.0)].name.as_str())
         };
         let all: Vec<&LogRecord<'_>> = records.iter().collect();
-        let of = |is_of: fn(&str) -> bool| all.iter().copied().filter(|record| is_of(class(record))).collect();
+        let of =
+            |is_of: fn(&str) -> bool| all.iter().copied().filter(|record| is_of(class(record))).collect();
         let security: Vec<_> = of(|class| class.starts_with("windows/security"));
         let sysmon: Vec<_> = of(|class| class == "windows/sysmon/1");
         matched(detector, set.name, &all, 1e6, report);

@@ -293,3 +293,113 @@ fn case(plan: &Plan, program: &Program, wakes: &[Vec<u32>], known: &Rules<'_>) -
     let searches = program.texts.is_some_and(|slot| asked.contains(&slot));
     Case { rules: rules.into(), looks, always, searches }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::engine::Options;
+    use crate::engine::compile::compile;
+    use crate::otel::{Class, View};
+    use crate::plan::plan;
+    use crate::rule::{LogSource, load};
+
+    /// Compiles rules of which each is one `detection` with the condition `s`.
+    fn compiled(detections: &[&str], options: Options) -> Program {
+        let rule = |detection: &&str| {
+            format!("title: t\nlogsource: {{product: x}}\ndetection:\n  s: {detection}\n  condition: s\n")
+        };
+        let text: Vec<String> = detections.iter().map(rule).collect();
+        let (rules, problems) = load("t.yml", &text.join("---\n"));
+        assert_eq!(problems, []);
+        let logsource = LogSource { product: Some("x".into()), ..LogSource::default() };
+        let view = View { logsource, ..View::default() };
+        compile(plan(&rules, &Class { name: "x".into(), views: vec![view] }), options)
+    }
+
+    const RULES: [&str; 4] = [
+        "{EventID: 1, Image|endswith: '\\evil.exe', User: bob}",
+        "{EventID: [1, 2], Name|contains: evilness}",
+        "{EventID|startswith: '3', Path|contains: evilness}",
+        "[mimikatz]",
+    ];
+
+    fn rules(case: &Case) -> Vec<u32> {
+        (0..RULES.len() as u32).filter(|rule| case.has(*rule)).collect()
+    }
+
+    fn look(program: &Program, case: &Case, field: &str) -> Look {
+        program.names.get(field).map_or(Look::Never, |list| case.look(*list))
+    }
+
+    #[test]
+    fn a_value_leaves_the_rules_that_can_still_match() {
+        let program = compiled(&RULES, Options::default());
+        let cases = &program.cases;
+        assert_eq!(rules(cases.any()), [0, 1, 2, 3]);
+        assert_eq!(rules(cases.of("1")), [0, 1, 3]);
+        assert_eq!(rules(cases.of("2")), [1, 3]);
+        // Of any other value it is only known that nobody wants it as a whole.
+        assert_eq!(rules(cases.of("33")), [2, 3]);
+        assert_eq!(rules(cases.of("")), [2, 3]);
+    }
+
+    #[test]
+    fn blanks_at_the_end_leave_everything_open() {
+        let program = compiled(&RULES, Options::default());
+        assert_eq!(rules(program.cases.of("2 ")), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn what_wakes_no_rule_is_looked_at_when_one_asks() {
+        let program = compiled(&RULES, Options::default());
+        let case = program.cases.of("1");
+        assert_eq!(look(&program, case, "eventid"), Look::AtOnce);
+        assert_eq!(look(&program, case, "name"), Look::AtOnce);
+        assert_eq!(look(&program, case, "path"), Look::Never);
+        let by = [look(&program, case, "image"), look(&program, case, "user")];
+        assert!(by.contains(&Look::AtOnce) && by.contains(&Look::Asked), "{by:?}");
+        assert!(case.searches);
+        let at_once = compiled(&RULES, Options { later: false, ..Options::default() });
+        assert_eq!(look(&at_once, at_once.cases.of("1"), "user"), Look::AtOnce);
+    }
+
+    #[test]
+    fn only_the_deciding_field_decides() {
+        let program = compiled(&RULES, Options::default());
+        assert_eq!(rules(program.cases.where_field_is("eventid", "2")), [1, 3]);
+        assert_eq!(rules(program.cases.where_field_is("user", "2")), [0, 1, 2, 3]);
+        let without = compiled(&RULES, Options { cases: false, ..Options::default() });
+        assert_eq!(without.cases.key(), None);
+        assert_eq!(rules(without.cases.of("2")), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_field_that_rules_hardly_agree_on_decides_nothing() {
+        let program = compiled(
+            &["{A: 1}", "{B|contains: x}", "{B|contains: y}", "{B|contains: z}", "{C|contains: w}"],
+            Options::default(),
+        );
+        assert_eq!(program.cases.key(), None);
+    }
+
+    #[test]
+    fn a_rule_that_wants_anything_but_a_value_stays_for_all_others() {
+        let text = |condition: &str| {
+            format!(
+                "title: t\nlogsource: {{product: x}}\ndetection:\n  s: {{EventID: 1}}\n  t: {{EventID: 2}}\n  \
+                 u: {{A: 1}}\n  condition: {condition}\n"
+            )
+        };
+        let conditions = ["not s and u", "1 of them", "2 of them", "s and u", "t and u"];
+        let text: Vec<String> = conditions.iter().map(|condition| text(condition)).collect();
+        let (found, problems) = load("t.yml", &text.join("---\n"));
+        assert_eq!(problems, []);
+        let logsource = LogSource { product: Some("x".into()), ..LogSource::default() };
+        let class = Class { name: "x".into(), views: vec![View { logsource, ..View::default() }] };
+        let program = compile(plan(&found, &class), Options::default());
+        let rules = |value| (0..5).filter(|rule| program.cases.of(value).has(*rule)).collect::<Vec<u32>>();
+        assert_eq!(rules("1"), [1, 2, 3]);
+        assert_eq!(rules("2"), [0, 1, 2, 4]);
+        assert_eq!(rules("3"), [0, 1]);
+    }
+}

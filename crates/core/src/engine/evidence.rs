@@ -11,7 +11,12 @@ impl Scratch {
     /// The evidence for a hit of the event that was run last: field names as the rule writes them,
     /// in the order of its condition, each with the values that fulfilled it. Comparisons under a
     /// `not` are left out: what did not happen is no evidence. The same as [`crate::spec::evidence`].
-    pub(super) fn evidence(&mut self, program: &Program, event: &Event<'_>, hit: Hit) -> Vec<(String, String)> {
+    pub(super) fn evidence(
+        &mut self,
+        program: &Program,
+        event: &Event<'_>,
+        hit: Hit,
+    ) -> Vec<(String, String)> {
         let mut found = Vec::new();
         if let Some(planned) = program.plan.rules.get(hit.planned as usize) {
             self.explain(program, event, &planned.node, &mut found);

@@ -235,7 +235,8 @@ impl Scratch {
 
     fn wake(&mut self, case: &Case, rules: &[u32]) {
         for rule in rules {
-            if std::mem::replace(&mut self.woken[*rule as usize], self.epoch) != self.epoch && case.has(*rule) {
+            if std::mem::replace(&mut self.woken[*rule as usize], self.epoch) != self.epoch && case.has(*rule)
+            {
                 self.candidates.push(*rule);
             }
         }

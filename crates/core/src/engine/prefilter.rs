@@ -74,7 +74,9 @@ fn piece(literal: &[u8]) -> &[u8] {
         pieces.min_by_key(|piece| (commonness(&piece[..FIRST_BYTES.min(bytes)]), commonness(piece)))
     };
     let longest = PIECE_BYTES.min(literal.len());
-    (PIECE_BYTES_MIN.min(longest)..=longest).rev().filter(|bytes| *bytes > 0).find_map(rarest).unwrap_or(
-        &literal[..longest],
-    )
+    (PIECE_BYTES_MIN.min(longest)..=longest)
+        .rev()
+        .filter(|bytes| *bytes > 0)
+        .find_map(rarest)
+        .unwrap_or(&literal[..longest])
 }

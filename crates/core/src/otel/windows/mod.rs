@@ -245,8 +245,7 @@ const LEVELS: &[(i64, &str)] =
     &[(1, "Critical"), (2, "Error"), (3, "Warning"), (4, "Information"), (5, "Verbose"), (0, "Information")];
 
 /// All that is rendered here and need not stand in the document, folded.
-const WORDS: &str =
-    "critical\0error\0warning\0information\0verbose\0audit success\0audit failure\0classic";
+const WORDS: &str = "critical\0error\0warning\0information\0verbose\0audit success\0audit failure\0classic";
 
 /// Rendered names of the standard keywords (winmeta.xml), their usual mask and their own bit; bit 63
 /// says only that the keyword is the event log's.

@@ -7,12 +7,12 @@ use super::super::json::outline::{Span, value};
 use super::super::taxonomy::Taxonomy;
 use super::json::{Fate, Layout, Role, fate, put};
 use super::{Arena, Draft, Event, Identity, Named, Part, WORDS};
-use crate::otel::class::Condition;
-use crate::otel::event::ClassId;
-use crate::otel::normal_name;
 #[cfg(doc)]
 use crate::otel::NEVER_ESCAPED;
+use crate::otel::class::Condition;
+use crate::otel::event::ClassId;
 use crate::otel::json::Leaf;
+use crate::otel::normal_name;
 use crate::value::fold;
 use std::borrow::Cow;
 
