@@ -85,7 +85,7 @@ fn line(figure: &Figure) -> String {
 /// Least time of one round; below, rounds are repeated.
 const ROUND_MIN: Duration = Duration::from_millis(300);
 /// How many rounds are measured; the fastest counts, since whatever disturbs only makes it slower.
-const ROUNDS: usize = 5;
+pub const ROUNDS: usize = 5;
 
 /// How many units a second of processor time `work` does, which does `units` at a call.
 pub fn rate(units: usize, mut work: impl FnMut()) -> f64 {

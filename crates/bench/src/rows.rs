@@ -2,11 +2,12 @@
 //! the form of the product's SELECT list; the network and ClickHouse's own work are not in the figures.
 
 use crate::inputs::Set;
-use crate::report::{Report, rate};
+use crate::report::{ROUNDS, Report};
 use anyhow::{Result, anyhow};
+use cpu_time::ThreadTime;
 use otel_log_ai::clickhouse::Rows;
 use otel_log_ai_core::detect::{Detector, Scratch};
-use otel_log_ai_core::otel::Buffers;
+use otel_log_ai_core::otel::{Buffers, LogRecord};
 use otel_log_ai_testkit::signoz::LogRow;
 use std::hint::black_box;
 
@@ -17,36 +18,40 @@ const BATCH_ROWS: usize = 10_000;
 pub fn measure(detector: &Detector, sets: &[Set], report: &mut Report) -> Result<()> {
     for set in sets {
         let batches: Vec<Vec<u8>> = set.rows.chunks(BATCH_ROWS).map(bytes).collect();
-        let read = |batch: &Vec<u8>| Rows::decode(batch.clone()).map_err(|fault| anyhow!("{fault}"));
-        // What is measured cannot fail: each batch is read once before.
-        for batch in &batches {
-            read(batch)?;
-        }
-        let rows = || batches.iter().filter_map(|batch| read(batch).ok());
         let mut buffers = Buffers::default();
-        let decoded = rate(set.rows.len(), || {
-            for rows in rows() {
-                for index in 0..rows.len() {
-                    detector.taxonomy().recognise_in(&mut buffers, &rows.record(index), &mut |event| {
-                        black_box(event);
-                    });
-                }
-            }
-        });
+        let decoded = per_s(&batches, set.rows.len(), &mut |record| {
+            detector.taxonomy().recognise_in(&mut buffers, record, &mut |event| {
+                black_box(event);
+            });
+        })?;
         report.add("bytes in, events out", set.name, decoded, "/s");
         let (mut scratch, mut found) = (Scratch::default(), vec![]);
-        let decided = rate(set.rows.len(), || {
-            for rows in rows() {
-                for index in 0..rows.len() {
-                    detector.detect(&rows.record(index), &mut scratch, &mut found);
-                    found.clear();
-                }
-            }
-        });
+        let decided = per_s(&batches, set.rows.len(), &mut |record| {
+            detector.detect(record, &mut scratch, &mut found);
+            found.clear();
+        })?;
         report.aim("bytes in, decisions out", set.name, decided, "/s", 250_000.0);
         report.aim("decisions over events", set.name, decided / decoded, "x", 0.6);
     }
     Ok(())
+}
+
+/// Rows a second of processor time; the fastest of five rounds. A batch is handed over as the HTTP client
+/// hands it over, so that what it takes to have it is not counted.
+fn per_s(batches: &[Vec<u8>], rows: usize, each: &mut dyn FnMut(&LogRecord<'_>)) -> Result<f64> {
+    let mut best = f64::MAX;
+    for _ in 0..ROUNDS {
+        let mut took = 0.0;
+        for batch in batches {
+            let batch = batch.clone();
+            let started = ThreadTime::now();
+            let rows = Rows::decode(batch).map_err(|fault| anyhow!("{fault}"))?;
+            (0..rows.len()).for_each(|index| each(&rows.record(index)));
+            took += started.elapsed().as_secs_f64();
+        }
+        best = best.min(took);
+    }
+    Ok(rows as f64 / best)
 }
 
 /// An answer to the SELECT list of the product (`clickhouse::Layout::select_list`).

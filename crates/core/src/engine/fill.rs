@@ -39,12 +39,15 @@ impl Scratch {
     /// Takes the values of all fields and texts that any rule wants, and says which rules these are.
     pub(super) fn fill<'p>(&mut self, whose: Whose, program: &'p Program, event: &Event<'_>) -> &'p Case {
         let case = self.case(whose, program, event);
+        // What is remembered was searched when it came first.
+        let mut is_open = case.searches && !event.texts.is_empty();
         for (source, (_, value)) in event.fields.iter().enumerate() {
             let list = self.lists[source];
             let is_searched = case.searches && source >= event.searched;
-            let source = source as u32;
-            match case.look(list) {
-                Look::AtOnce => self.take(program, case, source, list, value),
+            let (source, look) = (source as u32, case.look(list));
+            is_open |= is_searched && look != Look::AtOnce;
+            match look {
+                Look::AtOnce => is_open |= !self.take(program, case, source, list, value) && is_searched,
                 Look::Asked => self.put_off(program, case, source, list, value, is_searched),
                 Look::Never if is_searched => _ = self.take_text(source, list, value),
                 Look::Never => {}
@@ -61,7 +64,7 @@ impl Scratch {
             }
         }
         self.fold_copied(event);
-        self.find(program, case, event);
+        self.find(program, case, event, is_open);
         case
     }
 
@@ -100,9 +103,10 @@ impl Scratch {
         program.cases.of(&self.name)
     }
 
-    /// Takes a value that may wake rules.
-    fn take(&mut self, program: &Program, case: &Case, source: u32, list: u32, value: &Value<'_>) {
-        let value = match self.recall(program, Some(case), list, value) {
+    /// Takes a value that may wake rules; says whether it is remembered.
+    fn take(&mut self, program: &Program, case: &Case, source: u32, list: u32, value: &Value<'_>) -> bool {
+        let known = self.recall(program, Some(case), list, value);
+        let value = match known {
             Ok(()) => self.push(Folded::new(source, list, false)),
             Err(place) => {
                 let value = self.copy(source, list, value);
@@ -113,6 +117,7 @@ impl Scratch {
         for slot in program.name_slots.get(list) {
             self.file(program, case, *slot, value);
         }
+        known.is_ok()
     }
 
     /// Takes a value that no rule looks at before another field has woken it.
@@ -243,14 +248,14 @@ impl Scratch {
     }
 
     /// Asks the indexes for what is not known of the values, and remembers it. All values and texts
-    /// together are the values of the slot for keywords.
-    fn find(&mut self, program: &Program, case: &Case, event: &Event<'_>) {
+    /// together are the values of the slot for keywords; `is_open` if one may stand in what was copied.
+    fn find(&mut self, program: &Program, case: &Case, event: &Event<'_>, is_open: bool) {
         self.keywords = program.texts.filter(|_| case.searches);
         if let Some(slot) = self.keywords {
             if !self.values.is_empty() {
                 self.wake(case, &program.slots[slot as usize].wakes);
             }
-            if !program.prefilter.may_match(&self.folded) {
+            if !is_open || !program.prefilter.may_match(&self.folded) {
                 self.keywords = None;
             }
         }
