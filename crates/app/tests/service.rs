@@ -70,6 +70,26 @@ fn kills_neither_lose_nor_double() {
 }
 
 #[test]
+fn a_backlog_draws_nothing_where_there_is_no_terminal() {
+    let site = Site::new("svc_bar");
+    let text = std::fs::read_to_string(site.path("c.yaml")).unwrap();
+    std::fs::write(site.path("c.yaml"), text.replace("poll_interval: 50ms", "batch_rows: 200")).unwrap();
+    for _ in 0..8 {
+        site.insert("nothing", 0..1_000);
+    }
+    let service = site.start();
+    site.wait("a backlog", |site| {
+        let (_, text) = site.get("/metrics");
+        let waits = |line: &str| line.starts_with("otel_log_ai_backlog_rows{") && !line.ends_with(" 0");
+        text.lines().any(waits)
+    });
+    site.wait("its end", |site| site.stats()["rows"] == 8_000);
+    assert_eq!(service.stop(), Some(0));
+    let log = site.log();
+    assert!(!log.contains('\u{1b}') && !log.contains('█') && !log.contains('\r'), "{log:?}");
+}
+
+#[test]
 fn rules_are_exchanged_while_it_runs() {
     let site = Site::new("svc_rules");
     let service = site.start();

@@ -1,5 +1,6 @@
 //! `run`: the service.
 
+use super::bar::Bar;
 use super::{ConfigFile, EngineFlags, Failure, start_log_with};
 use crate::pipeline;
 use crate::telemetry::otlp;
@@ -27,13 +28,17 @@ pub fn run(args: Args) -> Result<ExitCode, Failure> {
         Some(settings) => otlp::prepare(settings).map(|(layer, exporter)| (Some(layer), Some(exporter)))?,
         None => (None, None),
     };
-    start_log_with(&config.log, layer);
+    let bar = Bar::beside_log(config.log.json);
+    start_log_with(&config.log, bar.clone(), layer);
     let runtime =
         tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
     let outcome = runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
         let exporting = exporter.map(|exporter| tokio::spawn(exporter.run(stopped)));
+        let showing = tokio::spawn(bar.clone().follow());
         let outcome = pipeline::run(config).await;
+        showing.abort();
+        bar.clear();
         let _ = stop.send(true);
         if let Some(exporting) = exporting {
             let _ = exporting.await;
