@@ -20,7 +20,7 @@ use crate::cli::Failure;
 use crate::config::Config;
 use crate::events::{COUNTERS, Event, Stats, add};
 use crate::keep::{self, PayloadSettings};
-use crate::rules;
+use crate::rules::{self, Fingerprint};
 use crate::store::{Commit, OutboxItem, SharedStore, Store, StoreSettings, lock};
 use crate::tail::Batch;
 use crate::telemetry::http;
@@ -35,7 +35,8 @@ use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::otel::{Assembler, AssemblerSettings};
 use outlets::{Outboxes, Outlet};
 use review::Reviews;
-use signals::{Hangup, Signals};
+pub use signals::Hangup;
+use signals::Signals;
 use source::FromSource;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -71,10 +72,11 @@ enum Ended {
     Abandoned,
 }
 
-/// Runs until a signal. Everything that cannot be mended by waiting is an error.
-pub async fn run(config: Config) -> Result<(), Failure> {
+/// Runs until a signal to stop; `hangup` reads the rules again. Everything that cannot be mended by
+/// waiting is an error.
+pub async fn run(config: Config, hangup: Hangup) -> Result<(), Failure> {
     let mut signals = Signals::new().context("listen to signals")?;
-    let hangup = Hangup::new();
+    let known = Fingerprint::of(&config.rules);
     let detector = load_rules(&config)?;
     let settings = StoreSettings { targets: config.target_names(), ..StoreSettings::new(&config.state_path) };
     let store = Store::open(settings).map_err(anyhow::Error::from)?;
@@ -105,7 +107,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let outboxes = outboxes.start();
     let (batches, from_source) = mpsc::channel(1);
     let source = tokio::spawn(source::run(config.clickhouse.clone(), saved.position, batches));
-    let reload = tokio::spawn(reload::run(config.rules.clone(), detector, hangup));
+    let reload = tokio::spawn(reload::run(config.rules.clone(), known, detector, hangup));
 
     let outcome = pipeline.work(from_source, &mut signals).await;
     // Rows that were read ahead are not committed; they will be read again.
