@@ -322,7 +322,7 @@ impl Pipeline {
         &mut self,
         done: Done,
         due: Vec<Notification>,
-        mut signals: Option<&mut Signals>,
+        signals: Option<&mut Signals>,
     ) -> anyhow::Result<bool> {
         let open_changes = self.grouping.take_changes();
         let audit_changes = self.assembler.take_changes();
@@ -340,19 +340,43 @@ impl Pipeline {
             outbox: self.outbox_items(&due),
             totals: vec![("rows", done.rows), ("detections", done.detections), ("alerts_queued", queued)],
         };
-        let mut wait = COMMIT_BACKOFF.0;
-        let mut failed = false;
         let began = Instant::now();
         let span = done.span.map(Span::next);
+        if !self.write(&commit, signals).await? {
+            return Ok(false);
+        }
+        METRICS.committed(began.elapsed());
+        if let Some(span) = span {
+            span.end("commit", &[("alerts_queued", queued)]);
+        }
+        if queued > 0 {
+            add(&COUNTERS.alerts_queued, queued);
+            self.wake();
+        }
+        if done.newest_ns > 0 {
+            let lag_ms = now_ms().saturating_sub((done.newest_ns / 1_000_000) as i64);
+            COUNTERS.lag_ms.store(u64::try_from(lag_ms).unwrap_or(0), Ordering::Relaxed);
+        }
+        Ok(true)
+    }
+
+    /// Writes to the state file for as long as it takes. `false`: a signal came meanwhile; without
+    /// `signals`, there is one attempt.
+    async fn write(&self, commit: &Commit<'_>, mut signals: Option<&mut Signals>) -> anyhow::Result<bool> {
+        let mut wait = COMMIT_BACKOFF.0;
+        let mut failed = false;
         loop {
             VITALS.turned();
-            let outcome = tokio::task::block_in_place(|| lock(&self.store).commit(&commit));
+            let outcome = tokio::task::block_in_place(|| lock(&self.store).commit(commit));
             match outcome {
                 Ok(overflow) => {
                     for (target, alerts) in overflow {
                         Event::QueueOverflowed { target: &target, alerts }.emit();
                     }
-                    break;
+                    if failed {
+                        Event::StoreBack.emit();
+                    }
+                    return Ok(true);
                 }
                 Err(error) if !error.is_temporary() => return Err(error).context("commit results"),
                 Err(error) => {
@@ -377,22 +401,6 @@ impl Pipeline {
                 },
             }
         }
-        METRICS.committed(began.elapsed());
-        if let Some(span) = span {
-            span.end("commit", &[("alerts_queued", queued)]);
-        }
-        if failed {
-            Event::StoreBack.emit();
-        }
-        if queued > 0 {
-            add(&COUNTERS.alerts_queued, queued);
-            self.wake();
-        }
-        if done.newest_ns > 0 {
-            let lag_ms = now_ms().saturating_sub((done.newest_ns / 1_000_000) as i64);
-            COUNTERS.lag_ms.store(u64::try_from(lag_ms).unwrap_or(0), Ordering::Relaxed);
-        }
-        Ok(true)
     }
 
     /// What is to be sent where. The bytes are the same for every target.
