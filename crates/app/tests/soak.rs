@@ -35,7 +35,7 @@ const KEEP_PER_ALERT: Duration = Duration::from_millis(40);
 /// For the end: an alert that Keep lost is looked for after one minute and after three.
 const LAST_PATIENCE: Duration = Duration::from_secs(600);
 /// Counters of a run, added up over all runs.
-const COUNTERS: [&str; 8] = [
+const COUNTERS: [&str; 9] = [
     "otel_log_ai_rows_total",
     "otel_log_ai_bodies_read_total",
     "otel_log_ai_keys_read_total",
@@ -44,6 +44,7 @@ const COUNTERS: [&str; 8] = [
     "otel_log_ai_clickhouse_elapsed_seconds_total",
     "otel_log_ai_alerts_resent_total{target=\"keep\"}",
     "otel_log_ai_rule_reloads_total",
+    "otel_log_ai_rows_uncertain_total",
 ];
 
 /// Rule and host → how often it happened.
@@ -56,7 +57,7 @@ struct Done {
     troubles: BTreeMap<&'static str, u32>,
     /// Alerts that Keep took and lost.
     lost_by_keep: usize,
-    counters: [f64; 8],
+    counters: [f64; 9],
 }
 
 impl Done {
@@ -293,7 +294,7 @@ fn report(site: &Site, events: &Events, rows: u64, done: &Done, took: Duration) 
     let lost: u64 = events.iter().map(|(key, expected)| expected.saturating_sub(count(key))).sum();
     let doubled: u64 =
         found.iter().map(|(key, count)| count.saturating_sub(events.get(key).copied().unwrap_or(0))).sum();
-    let [evaluated, bodies, keys, repeated, queries, elapsed_s, resent, reloads] = done.counters;
+    let [evaluated, bodies, keys, repeated, queries, elapsed_s, resent, reloads, uncertain] = done.counters;
     println!("{} s: {:?}", took.as_secs(), done.troubles);
     println!(
         "{rows} rows written, {} events, {} alerts expected, {} received in {} deliveries; \
@@ -309,7 +310,7 @@ fn report(site: &Site, events: &Events, rows: u64, done: &Done, took: Duration) 
         done.lost_by_keep
     );
     println!(
-        "by the runs' own count: {evaluated} rows evaluated, each read {:.2} times with its body, {:.2} keys read; \
+        "by the runs' own count: {evaluated} rows evaluated, {uncertain} of them perhaps again, each read {:.2} times with its body, {:.2} keys read; \
          {repeated} repeated detections refused; {queries} queries, {:.1} ms of ClickHouse each",
         bodies / evaluated.max(1.0),
         keys / evaluated.max(1.0),
