@@ -310,8 +310,8 @@ fn report(site: &Site, events: &Events, rows: u64, done: &Done, took: Duration) 
         done.lost_by_keep
     );
     println!(
-        "by the runs' own count: {evaluated} rows evaluated, {uncertain} of them perhaps again, each read {:.2} times with its body, {:.2} keys read; \
-         {repeated} repeated detections refused; {queries} queries, {:.1} ms of ClickHouse each",
+        "{evaluated} rows evaluated, {uncertain} of them perhaps again, each read {:.2} times with its body, \
+         {:.2} keys read; {repeated} repeated detections refused; {queries} queries, {:.1} ms of ClickHouse each",
         bodies / evaluated.max(1.0),
         keys / evaluated.max(1.0),
         elapsed_s * 1e3 / queries.max(1.0),

@@ -200,6 +200,10 @@ impl Event<'_> {
                     );
                 }
             }
+            Event::RowPanicked { record_id } => {
+                add(&COUNTERS.rows_passed_over, 1);
+                tracing::error!(record_id, "a row made the engine fail and is passed over; please report it");
+            }
             Event::RowsAttached { rows } => {
                 add(&COUNTERS.rows_attached, *rows);
                 if once(&ATTACHED) {
@@ -228,10 +232,6 @@ impl Event<'_> {
         static AUDIT_EARLY: AtomicBool = AtomicBool::new(false);
         let c = &COUNTERS;
         match self {
-            Event::RowPanicked { record_id } => {
-                add(&c.rows_passed_over, 1);
-                tracing::error!(record_id, "a row made the engine fail and is passed over; please report it");
-            }
             Event::BodiesCut { rows, longest_bytes } => {
                 add(&c.bodies_cut, *rows);
                 if once(&CUT) {
