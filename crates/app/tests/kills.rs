@@ -7,108 +7,45 @@
 
 mod common;
 
-use common::{PATIENCE, Service, ids_stand_for_one_content};
+use common::ids_stand_for_one_content;
+use common::site::{Site, now_ns, row};
 use otel_log_ai_testkit::clickhouse::ClickHouse;
-use otel_log_ai_testkit::keep::Keep;
-use otel_log_ai_testkit::schema::{self, Layout};
-use otel_log_ai_testkit::signoz::{LogRow, Writer};
+use otel_log_ai_testkit::signoz::LogRow;
 use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
-use serde_json::{Value, json};
-use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// Kills without the variable.
 const KILLS: u64 = 200;
 /// Hosts that are attacked.
-const HOSTS: u64 = 40;
-const DATABASE: &str = "kills";
+const HOSTS: u32 = 40;
+const RULES: [&str; 3] = ["one", "two", "three"];
+/// Alerts are told of soon, and once a minute in any case.
+const ALERTS: &str = "alerts: {group_wait: 100ms, group_interval: 1s, repeat_interval: 1m, window: 1h}\n";
 
-/// A service with its state and its Keep.
-struct Site {
-    directory: tempfile::TempDir,
-    keep: Keep,
+fn configure(site: &Site) {
+    RULES.iter().for_each(|rule| site.write_rule(rule));
+    site.configure(&ClickHouse::shared().url(), ALERTS);
+    let text = std::fs::read_to_string(site.path("c.yaml")).unwrap();
+    let text = text.replace("poll_interval: 50ms", "poll_interval: 50ms, batch_rows: 200");
+    let text = text.replace("api_key: key-in-config", "alerts_per_second: 1000");
+    std::fs::write(site.path("c.yaml"), text).unwrap();
 }
 
-impl Site {
-    fn new() -> Site {
-        let site = Site { directory: tempfile::tempdir().unwrap(), keep: Keep::start().unwrap() };
-        let mut rules = String::new();
-        for rule in 0..3 {
-            rules += &format!(
-                "---\ntitle: Rule {rule}\nid: 5c0ff1ce-0000-4000-8000-00000000000{rule}\nstatus: stable\nlevel: high\n\
-                 logsource: {{product: windows, category: process_creation}}\n\
-                 detection: {{sel: {{CommandLine|contains: 'marker-{rule}'}}, condition: sel}}\n"
-            );
-        }
-        std::fs::write(site.path("rules.yml"), rules).unwrap();
-        let config = format!(
-            "clickhouse: {{url: '{}', database: {DATABASE}, start: beginning, poll_interval: 50ms, batch_rows: 200}}\n\
-             rules: {{paths: [./rules.yml]}}\nhttp: {{listen: ''}}\n\
-             alerts: {{group_wait: 100ms, group_interval: 1s, repeat_interval: 1m, window: 1h}}\n\
-             keep: {{url: '{}', alerts_per_second: 1000}}\n",
-            ClickHouse::shared().url(),
-            site.keep.url()
-        );
-        std::fs::write(site.path("c.yaml"), config).unwrap();
-        site
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn start(&self) -> Service {
-        let log = std::fs::File::options().create(true).append(true).open(self.path("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_otel-log-ai"));
-        command.args(["run", "--config"]).arg(self.path("c.yaml"));
-        Service::start(command.stderr(log).stdout(Stdio::null()))
-    }
-
-    /// What Keep knows: fingerprint → events.
-    fn alerts(&self) -> BTreeMap<String, u64> {
-        let of = |alert: serde_json::Map<String, Value>| {
-            let print = alert["fingerprint"].as_str().unwrap_or_default().to_owned();
-            (print, alert["match_count"].as_u64().unwrap_or(0))
-        };
-        self.keep.alerts().into_iter().map(of).collect()
-    }
-
-    /// Waits until Keep knows of `events`.
-    fn wait_for(&self, events: u64) {
-        let start = Instant::now();
-        loop {
-            let known: u64 = self.alerts().values().sum();
-            if known >= events {
-                return;
-            }
-            let log = std::fs::read_to_string(self.path("log")).unwrap_or_default();
-            let end = &log[log.floor_char_boundary(log.len().saturating_sub(3000))..];
-            assert!(start.elapsed() < PATIENCE, "{known} of {events} events; log:\n{end}");
-            std::thread::sleep(Duration::from_millis(100));
-        }
-    }
-}
-
-fn insert(rows: u64, random: &mut SmallRng) {
-    let now_ns = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
+/// Inserts a batch in which every row is an event, some of them late.
+fn insert(site: &Site, rows: u64, random: &mut SmallRng) {
+    let now_ns = now_ns();
     let row = |n: u64| {
         let (host, rule) = (random.random_range(0..HOSTS), random.random_range(0..3));
-        let body = json!({
-            "channel": "Microsoft-Windows-Sysmon/Operational", "computer": format!("host-{host}"),
-            "event_id": {"id": 1, "qualifiers": 0},
-            "provider": {"name": "Microsoft-Windows-Sysmon", "guid": "", "event_source": ""},
-            "event_data": {"Image": "C:\\Windows\\cmd.exe", "CommandLine": format!("cmd /c marker-{rule}")},
-        });
-        // Some are late.
         let late_ns = random.random_range(0..3) * 600_000_000_000;
-        LogRow::new(now_ns - late_ns - n, &[("service.name", "windows")], body.to_string())
+        row(RULES[rule], host, now_ns - late_ns - n)
     };
-    let rows: Vec<LogRow> = (0..rows).map(row).collect();
-    Writer::new(ClickHouse::shared(), Layout::Signoz, DATABASE).write(&rows).unwrap();
+    site.write(&(0..rows).map(row).collect::<Vec<LogRow>>());
+}
+
+fn wait_for(site: &Site, events: u64) {
+    site.wait("all events", |site| site.alerts().values().sum::<u64>() >= events);
 }
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -118,13 +55,10 @@ fn number(variable: &str, default: u64) -> u64 {
 #[test]
 fn kills_at_random_moments_lose_nothing_and_double_nothing() {
     let kills = number("OTEL_LOG_AI_KILLS", KILLS);
-    let clock = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let seed = number("OTEL_LOG_AI_SEED", clock);
+    let seed = number("OTEL_LOG_AI_SEED", now_ns());
     println!("{kills} kills, seed {seed}");
-    let server = ClickHouse::shared();
-    server.execute(&format!("DROP DATABASE IF EXISTS {DATABASE} SYNC")).unwrap();
-    schema::create(server, Layout::Signoz, DATABASE).unwrap();
-    let site = Site::new();
+    let site = Site::new("kills");
+    configure(&site);
     let (stop, inserted) = (AtomicBool::new(false), AtomicU64::new(0));
     let began = Instant::now();
     std::thread::scope(|scope| {
@@ -132,7 +66,7 @@ fn kills_at_random_moments_lose_nothing_and_double_nothing() {
             let mut random = SmallRng::seed_from_u64(seed ^ 1);
             while !stop.load(Ordering::Relaxed) {
                 let rows = random.random_range(1..60);
-                insert(rows, &mut random);
+                insert(&site, rows, &mut random);
                 inserted.fetch_add(rows, Ordering::Relaxed);
                 std::thread::sleep(Duration::from_millis(random.random_range(10..150)));
             }
@@ -144,21 +78,22 @@ fn kills_at_random_moments_lose_nothing_and_double_nothing() {
             std::thread::sleep(Duration::from_millis(random.random_range(0..800)));
             drop(service);
             if kill % 20 == 19 {
-                server.execute(&format!("OPTIMIZE TABLE {DATABASE}.logs_v2 FINAL")).unwrap();
+                ClickHouse::shared().execute("OPTIMIZE TABLE kills.logs_v2 FINAL").unwrap();
             }
         }
         stop.store(true, Ordering::Relaxed);
     });
     let events = inserted.load(Ordering::Relaxed);
     let service = site.start();
-    site.wait_for(events);
+    wait_for(&site, events);
     assert_eq!(service.stop(), Some(0));
     let killed_for = began.elapsed();
 
     // The same rows, read by one that is left alone.
-    let calm = Site::new();
+    let calm = site.beside();
+    configure(&calm);
     let service = calm.start();
-    calm.wait_for(events);
+    wait_for(&calm, events);
     assert_eq!(service.stop(), Some(0));
     let (found, expected) = (site.alerts(), calm.alerts());
     let received = site.keep.received().len();
@@ -168,8 +103,8 @@ fn kills_at_random_moments_lose_nothing_and_double_nothing() {
         killed_for.as_secs(),
         expected.len(),
         found.len(),
-        expected.iter().filter(|(print, count)| found.get(*print).is_none_or(|n| n < *count)).count(),
-        found.iter().filter(|(print, count)| expected.get(*print).is_none_or(|n| n < *count)).count(),
+        expected.iter().filter(|(alert, count)| found.get(*alert).is_none_or(|n| n < *count)).count(),
+        found.iter().filter(|(alert, count)| expected.get(*alert).is_none_or(|n| n < *count)).count(),
     );
     assert_eq!(found, expected);
     assert!(site.keep.errors().is_empty());

@@ -248,15 +248,7 @@ fn secrets_show_nowhere() {
     let key = |name: &str, secret: &str, role| ApiKey { name: name.into(), secret: secret.into(), role };
     let keys = vec![key("w", SECRETS[1], Role::Webhook), key("r", SECRETS[2], Role::Noc)];
     let keep = Keep::with(KeepOptions { keys, ..KeepOptions::default() }).unwrap();
-    // A webhook and a Collector that refuse all.
-    let echo = |headers: axum::http::HeaderMap| async move {
-        (axum::http::StatusCode::BAD_REQUEST, format!("{}", headers.len()))
-    };
-    let app = axum::Router::new().fallback(echo);
-    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
-    let hook = format!("http://{}", listener.local_addr().unwrap());
-    runtime.spawn(async move { axum::serve(listener, app).await.unwrap() });
-
+    let hook = refuses_all(&runtime);
     let site = Site::new("sec_secrets");
     std::fs::write(site.path("hmac"), format!("{}\n", SECRETS[3])).unwrap();
     let more = format!(
@@ -300,7 +292,30 @@ fn secrets_show_nowhere() {
     let refused = site.command(&["check"]).output().unwrap();
     assert_eq!(refused.status.code(), Some(1));
     assert_no_secret("a refusal", told(&refused).as_bytes());
-    let plain = site.log().replace("\u{1b}[3m", "").replace("\u{1b}[0m", "").replace("\u{1b}[2m", "");
+    the_port_shows_no_secret(&runtime, &site.log());
+    service.signal("TERM");
+    drop(service);
+    assert_no_secret("the log", site.log().as_bytes());
+    for alert in keep.alerts() {
+        assert_no_secret("an alert", Value::Object(alert).to_string().as_bytes());
+    }
+    assert_private_and_clean(site.directory.path());
+}
+
+/// A webhook and a Collector that refuse everything; their address.
+fn refuses_all(runtime: &Runtime) -> String {
+    let echo = |headers: axum::http::HeaderMap| async move {
+        (axum::http::StatusCode::BAD_REQUEST, format!("{}", headers.len()))
+    };
+    let app = axum::Router::new().fallback(echo);
+    let listener = runtime.block_on(TcpListener::bind("127.0.0.1:0")).unwrap();
+    let address = format!("http://{}", listener.local_addr().unwrap());
+    runtime.spawn(async move { axum::serve(listener, app).await.unwrap() });
+    address
+}
+
+fn the_port_shows_no_secret(runtime: &Runtime, log: &str) {
+    let plain = log.replace("\u{1b}[3m", "").replace("\u{1b}[0m", "").replace("\u{1b}[2m", "");
     let port = plain.lines().find(|line| line.contains("health and metrics")).unwrap();
     let port = format!("http://{}", port.rsplit("address=").next().unwrap().trim());
     let get = |path: &str| {
@@ -311,13 +326,6 @@ fn secrets_show_nowhere() {
     for path in ["/metrics", "/readyz", "/healthz", "/nothing"] {
         assert_no_secret(path, get(path).as_bytes());
     }
-    service.signal("TERM");
-    drop(service);
-    assert_no_secret("the log", site.log().as_bytes());
-    for alert in keep.alerts() {
-        assert_no_secret("an alert", Value::Object(alert).to_string().as_bytes());
-    }
-    assert_private_and_clean(site.directory.path());
 }
 
 fn assert_private_and_clean(directory: &Path) {

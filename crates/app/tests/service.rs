@@ -9,6 +9,7 @@ use common::site::{Site, now_ns};
 use otel_log_ai_testkit::clickhouse::{ClickHouse, Options};
 use otel_log_ai_testkit::signoz::LogRow;
 use serde_json::Value;
+use std::io::Write;
 use std::process::{Command, Output};
 use std::time::Duration;
 
@@ -70,6 +71,26 @@ fn kills_neither_lose_nor_double() {
 }
 
 #[test]
+fn a_backlog_draws_nothing_where_there_is_no_terminal() {
+    let site = Site::new("svc_bar");
+    let text = std::fs::read_to_string(site.path("c.yaml")).unwrap();
+    std::fs::write(site.path("c.yaml"), text.replace("poll_interval: 50ms", "batch_rows: 200")).unwrap();
+    for _ in 0..8 {
+        site.insert("nothing", 0..1_000);
+    }
+    let service = site.start();
+    site.wait("a backlog", |site| {
+        let (_, text) = site.get("/metrics");
+        let waits = |line: &str| line.starts_with("otel_log_ai_backlog_rows{") && !line.ends_with(" 0");
+        text.lines().any(waits)
+    });
+    site.wait("its end", |site| site.stats()["rows"] == 8_000);
+    assert_eq!(service.stop(), Some(0));
+    let log = site.log();
+    assert!(!log.contains('\u{1b}') && !log.contains('█') && !log.contains('\r'), "{log:?}");
+}
+
+#[test]
 fn rules_are_exchanged_while_it_runs() {
     let site = Site::new("svc_rules");
     let service = site.start();
@@ -90,6 +111,27 @@ fn rules_are_exchanged_while_it_runs() {
     service.signal("HUP");
     site.wait("the reload", |site| site.stats()["rules"] == 1);
     assert_eq!(service.stop(), Some(0));
+}
+
+#[cfg(unix)]
+#[test]
+fn a_hangup_while_it_starts_neither_ends_it_nor_is_lost() {
+    let site = Site::new("svc_hangup");
+    let config = std::fs::read_to_string(site.path("c.yaml")).unwrap();
+    std::fs::remove_file(site.path("c.yaml")).unwrap();
+    assert!(Command::new("mkfifo").arg(site.path("c.yaml")).status().unwrap().success());
+    let mut service = site.start();
+    // Opens once the service reads its configuration, which then waits for our text.
+    let mut pipe = std::fs::File::options().write(true).open(site.path("c.yaml")).unwrap();
+    service.signal("HUP");
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(service.is_running(), "SIGHUP ended it");
+    pipe.write_all(config.as_bytes()).unwrap();
+    drop(pipe);
+    site.wait("the reload", |site| site.stats()["reloads"] == 1);
+    site.insert("one", 0..1);
+    site.wait("the alert", |site| site.alerts().len() == 1);
+    assert_eq!(service.stop(), Some(0), "{}", site.log());
 }
 
 #[test]

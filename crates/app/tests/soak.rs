@@ -1,6 +1,7 @@
 //! Kills, faults of ClickHouse and faults of Keep at random, all at once, under load with late rows,
-//! repeated batches and merges: what Keep knows in the end is what happened, and what a service that
-//! is left alone finds.
+//! repeated batches, merges and rules that are read again: what Keep knows in the end is what happened,
+//! and what a service that is left alone finds. Keep also loses what it took; looking for it
+//! (`keep.read_key`) brings it back.
 //!
 //! Not part of `cargo xtask test`. For ten minutes:
 //!
@@ -27,16 +28,23 @@ use std::time::{Duration, Instant};
 const RULES: [&str; 3] = ["one", "two", "three"];
 const HOSTS: u32 = 40;
 const MINUTE_NS: u64 = 60_000_000_000;
-/// Alerts are told of soon, and once a minute in any case.
-const ALERTS: &str = "alerts: {group_wait: 100ms, group_interval: 1s, repeat_interval: 1m, window: 24h}\n";
+/// Alerts are told of soon, and again later than what Keep lost is found to be missing (three minutes).
+const ALERTS: &str = "alerts: {group_wait: 100ms, group_interval: 1s, repeat_interval: 4m, window: 24h}\n";
+/// A real Keep needs 40 to 100 ms for an alert.
+const KEEP_PER_ALERT: Duration = Duration::from_millis(40);
+/// For the end: an alert that Keep lost is looked for after one minute and after three.
+const LAST_PATIENCE: Duration = Duration::from_secs(600);
 /// Counters of a run, added up over all runs.
-const COUNTERS: [&str; 6] = [
+const COUNTERS: [&str; 9] = [
     "otel_log_ai_rows_total",
     "otel_log_ai_bodies_read_total",
     "otel_log_ai_keys_read_total",
     "otel_log_ai_detections_repeated_total",
     "otel_log_ai_clickhouse_queries_total",
     "otel_log_ai_clickhouse_elapsed_seconds_total",
+    "otel_log_ai_alerts_resent_total{target=\"keep\"}",
+    "otel_log_ai_rule_reloads_total",
+    "otel_log_ai_rows_uncertain_total",
 ];
 
 /// Rule and host → how often it happened.
@@ -45,10 +53,17 @@ type Events = BTreeMap<(String, String), u64>;
 /// What was done to the service.
 #[derive(Debug, Default)]
 struct Done {
-    kills: u32,
-    clickhouse: u32,
-    keep: u32,
-    counters: [f64; 6],
+    /// What → how often.
+    troubles: BTreeMap<&'static str, u32>,
+    /// Alerts that Keep took and lost.
+    lost_by_keep: usize,
+    counters: [f64; 9],
+}
+
+impl Done {
+    fn note(&mut self, trouble: &'static str) {
+        *self.troubles.entry(trouble).or_default() += 1;
+    }
 }
 
 fn number(variable: &str, default: u64) -> u64 {
@@ -59,7 +74,8 @@ fn configure(site: &Site, url: &str) {
     site.configure(url, ALERTS);
     let text = std::fs::read_to_string(site.path("c.yaml")).unwrap();
     let text = text.replace("poll_interval: 50ms", "batch_rows: 500");
-    let text = text.replace("api_key: key-in-config", "api_key: key-in-config, alerts_per_second: 1000");
+    let text = text
+        .replace("api_key: key-in-config", "api_key: key-in-config, read_key: any, alerts_per_second: 1000");
     std::fs::write(site.path("c.yaml"), text).unwrap();
 }
 
@@ -110,35 +126,66 @@ fn merge(site: &Site, stop: &AtomicBool, seed: u64) {
 }
 
 /// A fault of ClickHouse, for some requests or until it is healed.
-fn trouble(server: &ClickHouse, random: &mut SmallRng) {
+fn trouble(server: &ClickHouse, random: &mut SmallRng) -> &'static str {
     let exception = |code, text: &str| Fault::exception(code, text);
-    let fault = match random.random_range(0..8) {
-        0 => Fault::refuse(),
-        1 => Fault::delay(Duration::from_millis(random.random_range(50..1_500))),
-        2 => Fault::cut(random.random_range(0..5_000)),
-        3 => exception(241, "(total) memory limit exceeded: would use 7.00 GiB"),
-        4 => exception(159, "Timeout exceeded: elapsed 60.1 seconds"),
-        5 => exception(202, "Too many simultaneous queries"),
-        6 => exception(394, "Query was cancelled"),
+    let (name, fault) = match random.random_range(0..8) {
+        0 => ("ClickHouse refuses", Fault::refuse()),
+        1 => ("ClickHouse is slow", Fault::delay(Duration::from_millis(random.random_range(50..1_500)))),
+        2 => ("ClickHouse's answer is cut", Fault::cut(random.random_range(0..5_000))),
+        3 => ("ClickHouse 241", exception(241, "(total) memory limit exceeded: would use 7.00 GiB")),
+        4 => ("ClickHouse 159", exception(159, "Timeout exceeded: elapsed 60.1 seconds")),
+        5 => ("ClickHouse 202", exception(202, "Too many simultaneous queries")),
+        6 => ("ClickHouse 394", exception(394, "Query was cancelled")),
         _ => {
             server.stop();
             std::thread::sleep(Duration::from_millis(random.random_range(50..800)));
-            return server.restart().unwrap();
+            server.restart().unwrap();
+            return "ClickHouse restarts";
         }
     };
     let about = ["", "_part IN", "GROUP BY"][random.random_range(0..3)];
     server.inject(fault.matching(about).times(random.random_range(1..6)));
+    name
 }
 
-fn trouble_at_keep(keep: &keep::Keep, random: &mut SmallRng) {
-    let fault = match random.random_range(0..5) {
-        0 => keep::Fault::status(500),
-        1 => keep::Fault::status(503),
-        2 => keep::Fault::close(),
-        3 => keep::Fault::take_and_close(),
-        _ => keep::Fault::hang(Duration::from_millis(random.random_range(100..2_000))),
+fn trouble_at_keep(keep: &keep::Keep, random: &mut SmallRng, done: &mut Done) -> &'static str {
+    let (name, fault) = match random.random_range(0..8) {
+        0 => ("Keep 500", keep::Fault::status(500)),
+        1 => ("Keep 503", keep::Fault::status(503)),
+        2 => ("Keep closes", keep::Fault::close()),
+        3 => ("Keep takes and closes", keep::Fault::take_and_close()),
+        4 => ("Keep 429 with Retry-After", keep::Fault::retry_after(random.random_range(1..4))),
+        5 => ("Keep hangs", keep::Fault::hang(Duration::from_millis(random.random_range(100..2_000)))),
+        _ => {
+            done.lost_by_keep += keep.lose();
+            return "Keep loses its queue";
+        }
     };
     keep.inject(fault.times(random.random_range(1..4)));
+    name
+}
+
+/// Makes the service read its rules again; those that the events are for stay what they are.
+fn reload(site: &Site, service: &Service, random: &mut SmallRng) -> &'static str {
+    let spare = site.path("rules/spare.yml");
+    match random.random_range(0..4) {
+        // Before it reads, it may not listen to signals yet; `service.rs` has a test of that.
+        0 if site.path("stats.json").exists() => {
+            service.signal("HUP");
+            return "SIGHUP";
+        }
+        0 | 1 => {
+            // A rule file is exchanged as a whole, as a checkout does it.
+            let rule = site.path(&format!("rules/{}.yml", RULES[random.random_range(0..3)]));
+            let text = std::fs::read_to_string(&rule).unwrap();
+            let new = site.path("rules/new");
+            std::fs::write(&new, format!("{text}# {}\n", random.random::<u32>())).unwrap();
+            std::fs::rename(new, rule).unwrap();
+        }
+        2 => std::fs::write(spare, "title: [").unwrap(),
+        _ => drop(std::fs::remove_file(spare)),
+    }
+    "rule file changes"
 }
 
 /// Starts the service; its statistics tell when it reads.
@@ -166,7 +213,8 @@ fn everything_at_once_loses_nothing_and_doubles_nothing() {
     let seed = number("OTEL_LOG_AI_SEED", now_ns());
     println!("{} s, seed {seed}", duration.as_secs());
     let server = ClickHouse::with(Options::default()).unwrap();
-    let site = Site::new("soak");
+    let mut site = Site::new("soak");
+    site.keep = keep::Keep::with(keep::Options { per_alert: KEEP_PER_ALERT, ..Default::default() }).unwrap();
     RULES.iter().for_each(|rule| site.write_rule(rule));
     configure(&site, &server.url());
     let (stop, began) = (AtomicBool::new(false), Instant::now());
@@ -178,34 +226,35 @@ fn everything_at_once_loses_nothing_and_doubles_nothing() {
         let mut service = start(&site);
         while began.elapsed() < duration {
             std::thread::sleep(Duration::from_millis(random.random_range(50..2_500)));
-            match random.random_range(0..10) {
+            let trouble = match random.random_range(0..13) {
                 0..3 => {
                     scrape(&site, &mut done);
                     drop(service); // SIGKILL
                     std::thread::sleep(Duration::from_millis(random.random_range(0..600)));
                     service = start(&site);
-                    done.kills += 1;
+                    "SIGKILL"
                 }
-                3..7 => {
-                    trouble(&server, &mut random);
-                    done.clickhouse += 1;
-                }
-                7..9 => {
-                    trouble_at_keep(&site.keep, &mut random);
-                    done.keep += 1;
-                }
+                3..7 => trouble(&server, &mut random),
+                7..10 => trouble_at_keep(&site.keep, &mut random, &mut done),
+                10..12 => reload(&site, &service, &mut random),
                 _ => {
                     server.heal();
                     site.keep.heal();
+                    continue;
                 }
-            }
+            };
+            done.note(trouble);
         }
         stop.store(true, Ordering::Relaxed);
         let written = writing.join().unwrap();
         server.heal();
         site.keep.heal();
+        // Among what is lost here is the last word on some alerts.
+        wait(&site, "alerts in Keep's memory", |site| site.keep.queued() > 0);
+        done.lost_by_keep += site.keep.lose();
+        done.note("Keep loses its queue");
         let expected: u64 = written.0.values().sum();
-        site.wait("all events", |site| site.alerts().values().sum::<u64>() >= expected);
+        wait(&site, "all events", |site| site.alerts().values().sum::<u64>() >= expected);
         scrape(&site, &mut done);
         assert_eq!(service.stop(), Some(0));
         written
@@ -225,28 +274,44 @@ fn everything_at_once_loses_nothing_and_doubles_nothing() {
     println!("a service left alone finds the same");
 }
 
+/// Waits longer than [`Site::wait`], and shows what is missing.
+fn wait(site: &Site, what: &str, done: impl Fn(&Site) -> bool) {
+    let begin = Instant::now();
+    while !done(site) {
+        let alerts = site.alerts();
+        assert!(
+            begin.elapsed() < LAST_PATIENCE,
+            "waited for {what} in vain; {alerts:?}; log:\n{}",
+            site.log()
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 fn report(site: &Site, events: &Events, rows: u64, done: &Done, took: Duration) {
     let found = site.alerts();
     let count = |key: &(String, String)| found.get(key).copied().unwrap_or(0);
     let lost: u64 = events.iter().map(|(key, expected)| expected.saturating_sub(count(key))).sum();
     let doubled: u64 =
         found.iter().map(|(key, count)| count.saturating_sub(events.get(key).copied().unwrap_or(0))).sum();
-    let [evaluated, bodies, keys, repeated, queries, elapsed_s] = done.counters;
+    let [evaluated, bodies, keys, repeated, queries, elapsed_s, resent, reloads, uncertain] = done.counters;
+    println!("{} s: {:?}", took.as_secs(), done.troubles);
     println!(
-        "{} s: {} kills, {} faults of ClickHouse, {} of Keep; {rows} rows written, {} events, {} alerts expected, \
-         {} received in {} deliveries; events lost {lost}, doubled {doubled}",
-        took.as_secs(),
-        done.kills,
-        done.clickhouse,
-        done.keep,
+        "{rows} rows written, {} events, {} alerts expected, {} received in {} deliveries; \
+         events lost {lost}, doubled {doubled}",
         events.values().sum::<u64>(),
         events.len(),
         found.len(),
         site.keep.received().len(),
     );
     println!(
-        "by the runs' own count: {evaluated} rows evaluated, each read {:.2} times with its body, {:.2} keys read; \
-         {repeated} repeated detections refused; {queries} queries, {:.1} ms of ClickHouse each",
+        "Keep took and lost {} alerts; by the runs' own count {resent} were sent again, and rules were read \
+         again {reloads} times",
+        done.lost_by_keep
+    );
+    println!(
+        "{evaluated} rows evaluated, {uncertain} of them perhaps again, each read {:.2} times with its body, \
+         {:.2} keys read; {repeated} repeated detections refused; {queries} queries, {:.1} ms of ClickHouse each",
         bodies / evaluated.max(1.0),
         keys / evaluated.max(1.0),
         elapsed_s * 1e3 / queries.max(1.0),

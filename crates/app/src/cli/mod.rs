@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand.
 
 pub mod alerts;
+mod bar;
 pub mod check;
 pub mod config;
 pub mod coverage;
@@ -22,6 +23,7 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::{Layer, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 
@@ -211,18 +213,21 @@ static OFFLINE_LOG: Log = Log { level: String::new(), json: false };
 
 /// Starts our own log on standard error.
 pub fn start_log(log: &Log) {
-    start_log_with(log, None);
+    start_log_with(log, std::io::stderr, None);
 }
 
-/// Starts our own log on standard error and, if given, to a Collector.
-pub fn start_log_with(log: &Log, collector: Option<OtlpLayer>) {
+/// Starts our own log on `out`, which is standard error, and, if given, to a Collector.
+fn start_log_with<W>(log: &Log, out: W, collector: Option<OtlpLayer>)
+where
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
     // A bare level is for us; the libraries below then only warn.
     let filter = match log.level.parse::<tracing::Level>() {
         Err(_) if log.level.is_empty() => EnvFilter::new("warn"),
         Ok(_) => EnvFilter::new(format!("warn,otel_log_ai={0},otel_log_ai_core={0}", log.level)),
         Err(_) => EnvFilter::try_new(&log.level).unwrap_or_else(|_| EnvFilter::new("info")),
     };
-    let text = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    let text = tracing_subscriber::fmt::layer().with_writer(out);
     let text: Box<dyn Layer<_> + Send + Sync> = match log.json {
         true => Box::new(text.json().flatten_event(true)),
         false => Box::new(text.with_ansi(std::io::stderr().is_terminal()).with_target(false)),

@@ -1,7 +1,8 @@
 //! `run`: the service.
 
+use super::bar::Bar;
 use super::{ConfigFile, EngineFlags, Failure, start_log_with};
-use crate::pipeline;
+use crate::pipeline::{self, Hangup};
 use crate::telemetry::otlp;
 use anyhow::Context;
 use std::process::ExitCode;
@@ -21,19 +22,28 @@ pub struct Args {
 
 /// Runs until a signal.
 pub fn run(args: Args) -> Result<ExitCode, Failure> {
+    // Before anything that takes time: a SIGHUP in the midst of it shall not end the service.
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let hangup = {
+        let _within = runtime.enter();
+        Hangup::listen()
+    };
     let mut config = args.config.read()?;
     config.rules.engine = args.engine.options().map_err(Failure::unusable)?;
     let (layer, exporter) = match &config.telemetry {
         Some(settings) => otlp::prepare(settings).map(|(layer, exporter)| (Some(layer), Some(exporter)))?,
         None => (None, None),
     };
-    start_log_with(&config.log, layer);
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().build().context("start the runtime")?;
+    let bar = Bar::beside_log(config.log.json);
+    start_log_with(&config.log, bar.clone(), layer);
     let outcome = runtime.block_on(async {
         let (stop, stopped) = watch::channel(false);
         let exporting = exporter.map(|exporter| tokio::spawn(exporter.run(stopped)));
-        let outcome = pipeline::run(config).await;
+        let showing = tokio::spawn(bar.clone().follow());
+        let outcome = pipeline::run(config, hangup).await;
+        showing.abort();
+        bar.clear();
         let _ = stop.send(true);
         if let Some(exporting) = exporting {
             let _ = exporting.await;

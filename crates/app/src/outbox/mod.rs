@@ -60,7 +60,8 @@ pub struct OutboxSettings {
     /// After how long an alert that was not there is looked for once more, before it is sent again.
     pub verify_again: Duration,
     /// How often a target with nothing to send is asked whether it would take something, also at the
-    /// start, so that health tells the truth before the first alert; `None`: never.
+    /// start, so that health tells the truth before the first alert; one that failed is asked sooner.
+    /// `None`: never.
     pub idle_probe: Option<Duration>,
     /// How often an alert that is taken and never found is sent again before it is given up.
     pub resends_max: u32,
@@ -126,8 +127,8 @@ pub struct Outbox {
     /// When to look next for what was taken, and the last error on that way.
     verify_at: Instant,
     verify_trouble: Option<String>,
-    /// When something was last sent, or asked.
-    contact: Option<Instant>,
+    /// When to ask whether it would take something, if nothing is sent until then.
+    ask_at: Instant,
     wake: Arc<Notify>,
     health: watch::Sender<Health>,
     counts: Arc<Counts>,
@@ -149,7 +150,7 @@ impl Outbox {
             trouble: None,
             verify_at: Instant::now(),
             verify_trouble: None,
-            contact: None,
+            ask_at: Instant::now(),
             wake: Arc::default(),
             health,
             counts: Arc::default(),
@@ -258,7 +259,7 @@ impl Outbox {
         self.with_store(move |store| store.outbox_begin(&begun, now_ms, paced_ms)).await?;
         self.counts.requests.fetch_add(1, Ordering::Relaxed);
         let span = Span::begin();
-        self.contact = Some(Instant::now());
+        self.ask_at = Instant::now() + self.settings.idle_probe.unwrap_or_default();
         let reply = self.target.send(&batch).await;
         span.end(
             "deliver",

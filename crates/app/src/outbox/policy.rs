@@ -24,6 +24,10 @@ use tokio::time::Instant;
 /// A 413 does not lower the size of requests below this, bytes: some four ordinary alerts.
 const BATCH_BYTES_MIN: usize = 16 * 1024;
 
+/// A target that failed when it was idle is asked so many times more often: whether it is well again
+/// shall not take a minute to show.
+const IDLE_FAILED: u32 = 6;
+
 /// Why an alert is given up: the label of the metric, and what people are told.
 struct End<'a>(&'static str, &'a str);
 
@@ -76,24 +80,30 @@ impl Outbox {
     /// Asks a target that has had nothing to take for a while.
     pub(super) async fn ask_if_idle(&mut self) {
         let Some(interval) = self.settings.idle_probe else { return };
-        if self.contact.is_some_and(|at| at.elapsed() < interval) {
+        if Instant::now() < self.ask_at {
             return;
         }
-        self.contact = Some(Instant::now());
         let label = self.target.label();
-        match self.target.send(&[]).await {
-            Reply::Misconfigured { reason } => self.is(Health::Paused(reason)),
+        let (health, again) = match self.target.send(&[]).await {
+            Reply::Misconfigured { reason } => (Health::Paused(reason), interval),
             Reply::Unreachable { reason, .. } => {
-                self.is(Health::Retrying(format!("{label} cannot be reached: {reason}")));
+                (Health::Retrying(format!("{label} cannot be reached: {reason}")), interval / IDLE_FAILED)
             }
-            Reply::ServerError { reason } => self.is(Health::Retrying(format!("{label} fails: {reason}"))),
-            Reply::TooMany { reason, .. } => {
-                self.is(Health::Retrying(format!("{label} limits the rate: {reason}")));
+            Reply::ServerError { reason } => {
+                (Health::Retrying(format!("{label} fails: {reason}")), interval / IDLE_FAILED)
+            }
+            Reply::TooMany { retry_after, reason } => {
+                let wait = retry_after.unwrap_or(self.settings.rate_limit_wait);
+                // Alerts are requests as well.
+                self.pace.too_many(wait);
+                (Health::Retrying(format!("{label} limits the rate: {reason}")), wait)
             }
             Reply::Accepted | Reply::TooLarge | Reply::Invalid { .. } | Reply::Malformed { .. } => {
-                self.is(Health::Delivering);
+                (Health::Delivering, interval)
             }
-        }
+        };
+        self.is(health);
+        self.ask_at = Instant::now() + again;
     }
 
     async fn accepted(&mut self, batch: &Arc<Vec<Queued>>) -> Result<(), StoreError> {

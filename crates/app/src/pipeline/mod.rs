@@ -20,7 +20,7 @@ use crate::cli::Failure;
 use crate::config::Config;
 use crate::events::{COUNTERS, Event, Stats, add};
 use crate::keep::{self, PayloadSettings};
-use crate::rules;
+use crate::rules::{self, Fingerprint};
 use crate::store::{Commit, OutboxItem, SharedStore, Store, StoreSettings, lock};
 use crate::tail::Batch;
 use crate::telemetry::http;
@@ -35,7 +35,8 @@ use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::otel::{Assembler, AssemblerSettings};
 use outlets::{Outboxes, Outlet};
 use review::Reviews;
-use signals::{Hangup, Signals};
+pub use signals::Hangup;
+use signals::Signals;
 use source::FromSource;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -71,10 +72,11 @@ enum Ended {
     Abandoned,
 }
 
-/// Runs until a signal. Everything that cannot be mended by waiting is an error.
-pub async fn run(config: Config) -> Result<(), Failure> {
+/// Runs until a signal to stop; `hangup` reads the rules again. Everything that cannot be mended by
+/// waiting is an error.
+pub async fn run(config: Config, hangup: Hangup) -> Result<(), Failure> {
     let mut signals = Signals::new().context("listen to signals")?;
-    let hangup = Hangup::new();
+    let known = Fingerprint::of(&config.rules);
     let detector = load_rules(&config)?;
     let settings = StoreSettings { targets: config.target_names(), ..StoreSettings::new(&config.state_path) };
     let store = Store::open(settings).map_err(anyhow::Error::from)?;
@@ -105,7 +107,7 @@ pub async fn run(config: Config) -> Result<(), Failure> {
     let outboxes = outboxes.start();
     let (batches, from_source) = mpsc::channel(1);
     let source = tokio::spawn(source::run(config.clickhouse.clone(), saved.position, batches));
-    let reload = tokio::spawn(reload::run(config.rules.clone(), detector, hangup));
+    let reload = tokio::spawn(reload::run(config.rules.clone(), known, detector, hangup));
 
     let outcome = pipeline.work(from_source, &mut signals).await;
     // Rows that were read ahead are not committed; they will be read again.
@@ -320,7 +322,7 @@ impl Pipeline {
         &mut self,
         done: Done,
         due: Vec<Notification>,
-        mut signals: Option<&mut Signals>,
+        signals: Option<&mut Signals>,
     ) -> anyhow::Result<bool> {
         let open_changes = self.grouping.take_changes();
         let audit_changes = self.assembler.take_changes();
@@ -338,19 +340,43 @@ impl Pipeline {
             outbox: self.outbox_items(&due),
             totals: vec![("rows", done.rows), ("detections", done.detections), ("alerts_queued", queued)],
         };
-        let mut wait = COMMIT_BACKOFF.0;
-        let mut failed = false;
         let began = Instant::now();
         let span = done.span.map(Span::next);
+        if !self.write(&commit, signals).await? {
+            return Ok(false);
+        }
+        METRICS.committed(began.elapsed());
+        if let Some(span) = span {
+            span.end("commit", &[("alerts_queued", queued)]);
+        }
+        if queued > 0 {
+            add(&COUNTERS.alerts_queued, queued);
+            self.wake();
+        }
+        if done.newest_ns > 0 {
+            let lag_ms = now_ms().saturating_sub((done.newest_ns / 1_000_000) as i64);
+            COUNTERS.lag_ms.store(u64::try_from(lag_ms).unwrap_or(0), Ordering::Relaxed);
+        }
+        Ok(true)
+    }
+
+    /// Writes to the state file for as long as it takes. `false`: a signal came meanwhile; without
+    /// `signals`, there is one attempt.
+    async fn write(&self, commit: &Commit<'_>, mut signals: Option<&mut Signals>) -> anyhow::Result<bool> {
+        let mut wait = COMMIT_BACKOFF.0;
+        let mut failed = false;
         loop {
             VITALS.turned();
-            let outcome = tokio::task::block_in_place(|| lock(&self.store).commit(&commit));
+            let outcome = tokio::task::block_in_place(|| lock(&self.store).commit(commit));
             match outcome {
                 Ok(overflow) => {
                     for (target, alerts) in overflow {
                         Event::QueueOverflowed { target: &target, alerts }.emit();
                     }
-                    break;
+                    if failed {
+                        Event::StoreBack.emit();
+                    }
+                    return Ok(true);
                 }
                 Err(error) if !error.is_temporary() => return Err(error).context("commit results"),
                 Err(error) => {
@@ -375,22 +401,6 @@ impl Pipeline {
                 },
             }
         }
-        METRICS.committed(began.elapsed());
-        if let Some(span) = span {
-            span.end("commit", &[("alerts_queued", queued)]);
-        }
-        if failed {
-            Event::StoreBack.emit();
-        }
-        if queued > 0 {
-            add(&COUNTERS.alerts_queued, queued);
-            self.wake();
-        }
-        if done.newest_ns > 0 {
-            let lag_ms = now_ms().saturating_sub((done.newest_ns / 1_000_000) as i64);
-            COUNTERS.lag_ms.store(u64::try_from(lag_ms).unwrap_or(0), Ordering::Relaxed);
-        }
-        Ok(true)
     }
 
     /// What is to be sent where. The bytes are the same for every target.

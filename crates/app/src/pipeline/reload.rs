@@ -3,7 +3,7 @@
 use super::signals::Hangup;
 use crate::config;
 use crate::events::Event;
-use crate::rules::{self, Loaded, Trigger};
+use crate::rules::{self, Fingerprint, Loaded, Trigger};
 use arc_swap::ArcSwap;
 use otel_log_ai_core::detect::Detector;
 use std::sync::Arc;
@@ -12,11 +12,16 @@ use tokio::sync::mpsc;
 /// Most rule problems logged at a time; `rules check` shows all.
 const PROBLEMS_LOGGED_MAX: usize = 20;
 
-/// Waits for changes and exchanges the detector. A batch under way ends with the rules it began
-/// with.
-pub async fn run(config: config::Rules, detector: Arc<ArcSwap<Detector>>, mut hangup: Hangup) {
+/// Waits for changes since `known` and exchanges the detector. A batch under way ends with the rules
+/// it began with.
+pub async fn run(
+    config: config::Rules,
+    known: Fingerprint,
+    detector: Arc<ArcSwap<Detector>>,
+    mut hangup: Hangup,
+) {
     let (out, mut changed) = mpsc::channel(1);
-    let watching = tokio::spawn(rules::watch(config.clone(), out));
+    let watching = tokio::spawn(rules::watch(config.clone(), known, out));
     loop {
         tokio::select! {
             () = hangup.next() => {}

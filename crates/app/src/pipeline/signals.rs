@@ -37,14 +37,16 @@ impl Signals {
 }
 
 /// SIGHUP, where there is one.
+#[derive(Debug)]
 pub struct Hangup {
     #[cfg(unix)]
     signal: Option<tokio::signal::unix::Signal>,
 }
 
 impl Hangup {
-    /// Begins to listen. Before that, the signal ends the process.
-    pub fn new() -> Hangup {
+    /// Begins to listen, within a runtime. Before that, the signal ends the process; after it, one
+    /// that comes while nobody waits is kept.
+    pub fn listen() -> Hangup {
         #[cfg(unix)]
         {
             use tokio::signal::unix::{SignalKind, signal};

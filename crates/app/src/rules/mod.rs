@@ -10,7 +10,7 @@ mod watch;
 
 pub use cost::dear;
 pub use extension::{mapping, pipelines};
-pub use watch::{Trigger, watch};
+pub use watch::{Fingerprint, Trigger, watch};
 
 use crate::config;
 use filter::Filter;

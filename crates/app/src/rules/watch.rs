@@ -17,9 +17,9 @@ const SETTLE_MAX: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Trigger;
 
-/// Watches the rules of `config` and sends a [`Trigger`] for each change. Ends when the receiver is
-/// dropped.
-pub async fn watch(config: config::Rules, out: mpsc::Sender<Trigger>) {
+/// Watches the rules of `config` and sends a [`Trigger`] for each change since `known`. Ends when the
+/// receiver is dropped.
+pub async fn watch(config: config::Rules, known: Fingerprint, out: mpsc::Sender<Trigger>) {
     let (wake, mut woken) = mpsc::channel::<()>(1);
     // A full channel already says that something changed.
     let handler = move |event: notify::Result<notify::Event>| {
@@ -33,7 +33,7 @@ pub async fn watch(config: config::Rules, out: mpsc::Sender<Trigger>) {
     for path in config.paths.iter().chain(&config.mapping).chain(&config.pipelines) {
         add(&mut watcher, path);
     }
-    let mut print = fingerprint(&config).await;
+    let mut known = known;
     loop {
         tokio::select! {
             () = out.closed() => return,
@@ -41,9 +41,10 @@ pub async fn watch(config: config::Rules, out: mpsc::Sender<Trigger>) {
             () = tokio::time::sleep(config.reload_interval) => {}
             Some(()) = woken.recv() => settle(&mut woken).await,
         }
-        let now = fingerprint(&config).await;
-        if now != print {
-            print = now;
+        let of = config.clone();
+        let Ok(now) = tokio::task::spawn_blocking(move || Fingerprint::of(&of)).await else { return };
+        if now != known {
+            known = now;
             if out.send(Trigger).await.is_err() {
                 return;
             }
@@ -69,10 +70,14 @@ async fn settle(woken: &mut mpsc::Receiver<()>) {
     }
 }
 
-/// A hash of names, sizes and times of all files that are read; reading 4,000 of them costs some 20 ms.
-async fn fingerprint(config: &config::Rules) -> u64 {
-    let config = config.clone();
-    let compute = move || {
+/// Names, sizes and times of all files that are read, as a hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fingerprint(u64);
+
+impl Fingerprint {
+    /// As they are now: to be taken before they are read, so that a change meanwhile shows. For 4,000
+    /// files it takes some 20 ms.
+    pub fn of(config: &config::Rules) -> Fingerprint {
         let mut hasher = DefaultHasher::new();
         let all =
             [(&config.paths, "rules.paths"), (&config.mapping, "mapping"), (&config.pipelines, "pipelines")];
@@ -83,9 +88,8 @@ async fn fingerprint(config: &config::Rules) -> u64 {
                 (meta.len(), meta.modified().ok()).hash(&mut hasher);
             }
         }
-        hasher.finish()
-    };
-    tokio::task::spawn_blocking(compute).await.unwrap_or(0)
+        Fingerprint(hasher.finish())
+    }
 }
 
 #[cfg(test)]
@@ -114,9 +118,12 @@ mod tests {
         };
         let (out, mut triggers) = mpsc::channel(1);
         let wait = Duration::from_secs(10);
-        let task = tokio::spawn(watch(config, out));
+        let known = Fingerprint::of(&config);
+        std::fs::write(dir.path().join("early.yml"), "title: x").unwrap();
+        let task = tokio::spawn(watch(config, known, out));
+        assert_eq!(tokio::time::timeout(wait, triggers.recv()).await, Ok(Some(Trigger)), "before we watched");
         tokio::time::sleep(Duration::from_millis(300)).await;
-        assert!(triggers.try_recv().is_err(), "nothing changed yet");
+        assert!(triggers.try_recv().is_err(), "nothing changed since");
         std::fs::write(dir.path().join("a.yml"), "title: x").unwrap();
         assert_eq!(tokio::time::timeout(wait, triggers.recv()).await, Ok(Some(Trigger)));
         std::fs::write(&mapping, "version: 1\nsources: []").unwrap();

@@ -301,6 +301,9 @@ const COUNTS: &[Named] = &[
     ("detections_forgotten", "Detections forgotten early, so that a repetition would count", |c| {
         &c.detections_forgotten
     }),
+    ("audit_events_early", "Audit events evaluated before all of their records had come", |c| {
+        &c.audit_events_early
+    }),
     ("clickhouse_queries", "Queries made", |c| &c.queries),
     ("clickhouse_read_rows", "Rows that ClickHouse read for us, as it reports", |c| &c.query_rows),
     ("clickhouse_read_bytes", "Bytes that ClickHouse read for us, as it reports", |c| &c.query_bytes),

@@ -34,6 +34,9 @@ async fn event(shared: &Shared, path: &str, request: Request<Body>) -> Answer {
     match next_fault(&shared.faults) {
         Some(Kind::Close) => return Err(Dropped),
         Some(Kind::Status(429)) => return Ok(rate_limited(0)),
+        Some(Kind::RateLimit(seconds)) => {
+            return Ok(reply(429, &[("Retry-After", &seconds.to_string())], "Too Many Requests"));
+        }
         Some(Kind::Status(status)) => {
             let body = json!({"message": "An internal server error occurred.", "trace_id": "0", "error_msg": "injected"});
             return Ok(json_reply(status, &body));

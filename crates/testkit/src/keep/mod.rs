@@ -69,6 +69,8 @@ pub struct Fault {
 #[derive(Debug, Clone)]
 enum Kind {
     Status(u16),
+    /// 429 with `Retry-After`, in seconds.
+    RateLimit(u64),
     Hang(Duration),
     Close,
     /// Takes the alerts, then closes without an answer.
@@ -80,6 +82,12 @@ impl Fault {
     #[must_use]
     pub fn status(status: u16) -> Self {
         Self { kind: Kind::Status(status), times: None }
+    }
+
+    /// Answers 429 with `Retry-After`, as a proxy before Keep does.
+    #[must_use]
+    pub fn retry_after(seconds: u64) -> Self {
+        Self { kind: Kind::RateLimit(seconds), times: None }
     }
 
     /// Answers as usual, but so much later.
@@ -156,6 +164,14 @@ impl Keep {
     /// When the port was taken meanwhile.
     pub fn restart(&self) -> Result<()> {
         self.server.restart()
+    }
+
+    /// Forgets what is queued but not processed, without a sign to the senders; gives how many alerts
+    /// that were.
+    pub fn lose(&self) -> usize {
+        let queued = self.queued();
+        self.shared.lose_queue();
+        queued
     }
 
     /// From now on `fault` befalls requests.

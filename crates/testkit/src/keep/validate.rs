@@ -26,7 +26,13 @@ pub(super) fn text(value: &Value) -> String {
 }
 
 /// Checks an alert and brings it to the form Keep stores.
-pub(super) fn alert(mut alert: Map<String, Value>) -> Result<Map<String, Value>, Vec<Invalid>> {
+pub(super) fn alert(alert: Map<String, Value>) -> Result<Map<String, Value>, Vec<Invalid>> {
+    let invalid = faults(&alert);
+    if invalid.is_empty() { Ok(filled(alert)) } else { Err(invalid) }
+}
+
+/// The fields that are refused.
+fn faults(alert: &Map<String, Value>) -> Vec<Invalid> {
     let mut invalid = Vec::new();
     let mut refuse = |field, message, kind| invalid.push(Invalid { field, message, kind });
     match alert.get("name") {
@@ -77,9 +83,11 @@ pub(super) fn alert(mut alert: Map<String, Value>) -> Result<Map<String, Value>,
         Some(Value::String(time)) if is_time(time) => {}
         Some(_) => refuse("lastReceived", "Invalid isoformat string", "value_error"),
     }
-    if !invalid.is_empty() {
-        return Err(invalid);
-    }
+    invalid
+}
+
+/// What Keep fills in and what it coerces.
+fn filled(mut alert: Map<String, Value>) -> Map<String, Value> {
     let severity = match alert.get("severity") {
         Some(Value::String(word))
             if ["critical", "high", "warning", "info", "low"].contains(&word.as_str()) =>
@@ -112,7 +120,7 @@ pub(super) fn alert(mut alert: Map<String, Value>) -> Result<Map<String, Value>,
     if alert.get("url") == Some(&Value::from("")) {
         alert.insert("url".into(), Value::Null);
     }
-    Ok(alert)
+    alert
 }
 
 fn has_host(url: &str) -> bool {

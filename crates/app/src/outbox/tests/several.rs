@@ -3,7 +3,7 @@
 use super::*;
 use crate::target::{FileSettings, FileTarget};
 use crate::tls::TlsSettings;
-use otel_log_ai_testkit::keep::{ApiKey as Key, Keep, Options, Role};
+use otel_log_ai_testkit::keep::{ApiKey as Key, Fault as KeepFault, Keep, Options, Role};
 
 /// Two targets on one store; the first is away.
 #[tokio::test]
@@ -24,9 +24,12 @@ async fn a_dead_target_delays_no_other() {
     until(|| std::fs::read_to_string(&path).is_ok_and(|text| text.lines().count() == 100)).await;
     assert_eq!(*health.borrow(), Health::Delivering);
     until(|| matches!(*world.health.borrow(), Health::Retrying(_))).await;
-    let depths = lock(&world.store).depths().unwrap();
-    let seen: Vec<_> = depths.iter().map(|depth| (depth.target.as_str(), depth.queued)).collect();
-    assert_eq!(seen, [("keep", 100)], "what is delivered waits no more, the rest waits for Keep only");
+    // What is delivered waits no more, once that is noted; the rest waits for Keep only.
+    let waiting = || -> Vec<(String, u64)> {
+        let depths = lock(&world.store).depths().unwrap();
+        depths.into_iter().map(|depth| (depth.target, depth.queued)).collect()
+    };
+    until(|| waiting() == [("keep".to_owned(), 100)]).await;
     let text = std::fs::read_to_string(&path).unwrap();
     let written: Vec<String> = text
         .lines()
@@ -52,6 +55,37 @@ async fn an_idle_target_is_asked() {
     let world = World::start(nobody, settings, vec![]);
     let mut health = world.health.clone();
     health.wait_for(|health| matches!(health, Health::Retrying(_))).await.unwrap();
+}
+
+/// What an idle target says of its rate holds for alerts too, and no longer than it says.
+#[tokio::test]
+async fn an_idle_target_that_limits_the_rate_is_asked_when_it_says() {
+    let keep = Keep::start().unwrap();
+    keep.inject(KeepFault::retry_after(1).times(1));
+    let settings = OutboxSettings { idle_probe: Some(Duration::from_secs(3600)), ..settings() };
+    let world = World::start(Url::parse(&keep.url()).unwrap(), settings, vec![]);
+    let mut health = world.health.clone();
+    health.wait_for(|health| matches!(health, Health::Retrying(_))).await.unwrap();
+    world.add(alerts(&["one"]));
+    health.wait_for(|health| *health == Health::Delivering).await.unwrap();
+    let requests = keep.requests();
+    let distance = requests[1].0 - requests[0].0;
+    assert!((1.0..60.0).contains(&distance.as_secs_f64()), "{distance:?}");
+    world.delivered().await;
+}
+
+/// One that was away when it was idle is asked again soon.
+#[tokio::test]
+async fn an_idle_target_that_failed_is_asked_sooner() {
+    let keep = Keep::start().unwrap();
+    keep.inject(KeepFault::status(503).times(1));
+    let settings = OutboxSettings { idle_probe: Some(Duration::from_secs(12)), ..settings() };
+    let world = World::start(Url::parse(&keep.url()).unwrap(), settings, vec![]);
+    let mut health = world.health.clone();
+    health.wait_for(|health| matches!(health, Health::Retrying(_))).await.unwrap();
+    let failed = Instant::now();
+    health.wait_for(|health| *health == Health::Delivering).await.unwrap();
+    assert!(failed.elapsed() < Duration::from_secs(10), "{:?}", failed.elapsed());
 }
 
 fn keep_with_keys() -> Keep {
