@@ -7,6 +7,7 @@ mod fault;
 mod layout;
 mod rowbinary;
 mod rows;
+mod tables;
 
 pub use fault::{Fault, Kind};
 pub use layout::{BODY_BYTES_MAX, Family, Layout};

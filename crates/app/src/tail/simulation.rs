@@ -1,6 +1,7 @@
 //! The reader against a simulated table: every order of events that ClickHouse allows, thousands of
 //! times. `OTEL_LOG_AI_SEEDS` sets how many; a failure names its seed and kind.
 
+mod table;
 mod world;
 
 use super::parts::{Options, Parts};
@@ -15,7 +16,8 @@ use rand::RngExt;
 use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
-use world::{BEGIN_NS, Kinds, MINUTE_NS, Row, Simulated, World};
+use table::Simulated;
+use world::{BEGIN_NS, Kinds, MINUTE_NS, Row, World};
 
 /// Seeds for each kind of table, unless the environment says otherwise.
 const SEEDS: u64 = 60;
@@ -210,7 +212,8 @@ fn simulate(name: &str, kinds: impl Fn(u64) -> Kinds, keys_max: usize) {
 fn plain(seed: u64) -> Kinds {
     let (blocks, created_at) = (seed % 5 == 1, seed % 5 == 2);
     let abilities = Abilities { plain: true, shared: seed % 7 == 3, blocks, created_at };
-    Kinds { abilities, equal_rows: false, failures: (seed % 3) as u32 * 10, upheaval: false }
+    let (failures, times) = ((seed % 3) as u32 * 10, seed % 8 < 6);
+    Kinds { abilities, equal_rows: false, failures, upheaval: false, times }
 }
 
 fn replicated(seed: u64) -> Kinds {
