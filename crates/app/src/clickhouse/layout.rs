@@ -4,6 +4,7 @@
 //! Columns are read from `system.columns`, never assumed: an upgraded SigNoz keeps its old table
 //! and gains columns, the contrib exporter changed types between versions.
 
+use super::retention::Retention;
 use super::tables::{self, Entry, has_proven_parts};
 use super::{Client, Fault, Kind, Reader, sql_name, sql_text};
 use crate::config;
@@ -53,6 +54,7 @@ pub struct Layout {
     pub identity: String,
     /// The column of event time by which the table is partitioned, if there is one.
     dated: Option<&'static str>,
+    retention: Retention,
     /// Column → type.
     columns: BTreeMap<String, String>,
 }
@@ -97,9 +99,13 @@ impl Layout {
             plain: entry.engine == "MergeTree",
             identity: entry.identity(),
             dated: dated(family, local),
+            retention: Retention::Unknown,
             columns,
         };
         layout.has_parts = layout.probe_parts(client).await? && has_proven_parts(&layout.engine);
+        if let Some(local) = local.filter(|_| layout.has_parts) {
+            layout.retention = layout.probe_retention(client, local.retention(layout.dated)).await?;
+        }
         Ok(layout)
     }
 
@@ -119,6 +125,16 @@ impl Layout {
                 client.small(&format!("SELECT {} FROM {} LIMIT 0", self.time(), self.table)).await?;
                 Ok(false)
             }
+            Err(fault) => Err(fault),
+        }
+    }
+
+    /// `retention`, if ClickHouse takes its condition.
+    async fn probe_retention(&self, client: &Client, retention: Retention) -> Result<Retention, Fault> {
+        let Retention::Until(expired) = &retention else { return Ok(retention) };
+        match client.small(&format!("SELECT {expired} FROM {} LIMIT 0", self.table)).await {
+            Ok(_) => Ok(retention),
+            Err(fault) if matches!(fault.kind, Kind::Other | Kind::Missing) => Ok(Retention::Unknown),
             Err(fault) => Err(fault),
         }
     }
@@ -180,6 +196,15 @@ impl Layout {
             ),
         };
         self.dated.map(|column| format!("{}, {}", of("min", column), of("max", column)))
+    }
+
+    /// Which rows of a part merges may have left out, as UInt8: 0 none, 1 the oldest, 2 any.
+    pub fn expired(&self) -> String {
+        match &self.retention {
+            Retention::Forever => "toUInt8(0)".into(),
+            Retention::Until(expired) => format!("toUInt8({expired})"),
+            Retention::Unknown => "toUInt8(2)".into(),
+        }
     }
 
     /// A condition on the event time that the table's indexes can use.
@@ -418,6 +443,7 @@ mod tests {
             plain,
             identity,
             dated: None,
+            retention: Retention::Forever,
             columns,
         }
     }

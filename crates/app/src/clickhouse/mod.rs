@@ -5,6 +5,7 @@
 
 mod fault;
 mod layout;
+mod retention;
 mod rowbinary;
 mod rows;
 mod tables;

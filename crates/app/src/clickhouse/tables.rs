@@ -1,6 +1,7 @@
 //! The tables of a database, as `system.tables` tells them: what of a table follows from its engine, its
 //! arguments and settings, and which table holds the logs.
 
+use super::retention::Retention;
 use super::{Client, Fault, Kind, Reader, sql_name, sql_text};
 use std::collections::BTreeMap;
 
@@ -44,6 +45,11 @@ impl Entry {
         let is_no_name = |c: char| !c.is_alphanumeric() && c != '_';
         let names: Vec<&str> = self.partition_key.split(is_no_name).collect();
         columns.iter().copied().find(|column| names.contains(column))
+    }
+
+    /// What its merges may leave out. `dated`: the column of event time by which it is partitioned.
+    pub(super) fn retention(&self, dated: Option<&str>) -> Retention {
+        Retention::of(&self.full, &self.partition_key, dated)
     }
 
     /// Tells the table from another of its name: its UUID, which each replica has of its own, so

@@ -52,13 +52,22 @@ pub struct Ledger {
     pub(super) keys_max: usize,
     /// What is not listed is gone: see [`super::table::Abilities::plain`].
     pub(super) plain: bool,
+    /// Parts become visible in the order of their blocks: see [`super::table::Abilities::ordered`].
+    pub(super) ordered: bool,
     /// Segments that were listed before and are not in the last listing.
     absent: usize,
 }
 
 impl Default for Ledger {
     fn default() -> Ledger {
-        Ledger { partitions: BTreeMap::new(), serial: 0, keys_max: KEYS_MAX, plain: false, absent: 0 }
+        Ledger {
+            partitions: BTreeMap::new(),
+            serial: 0,
+            keys_max: KEYS_MAX,
+            plain: false,
+            ordered: false,
+            absent: 0,
+        }
     }
 }
 
@@ -79,9 +88,16 @@ impl Ledger {
     pub fn plan(&mut self, parts: &[Part]) -> Vec<Work> {
         self.note_absent(parts);
         let mut works = Vec::new();
+        let mut unread: BTreeMap<(u32, String), Vec<(i64, i64)>> = BTreeMap::new();
         for part in parts {
             let partition = self.partitions.entry(part.partition_key()).or_default();
-            works.extend(partition.judge(part));
+            let blocks = unread.entry(part.partition_key()).or_default();
+            let work = partition.judge(part, self.ordered);
+            blocks.extend(work.as_ref().map(|_| (part.lo, part.hi)));
+            works.extend(work);
+        }
+        for (key, blocks) in unread {
+            self.partitions.entry(key).or_default().unread = blocks;
         }
         self.forget_dropped(parts);
         self.evict();
@@ -151,7 +167,11 @@ impl Ledger {
     /// `read` are the wanted ones among them.
     pub fn consume(&mut self, part: &Part, rows: u64, next_offset: Option<u64>, read: Rows) {
         let serial = self.next_serial();
-        let segment = self.partitions.entry(part.partition_key()).or_default().segment(part, serial);
+        let partition = self.partitions.entry(part.partition_key()).or_default();
+        if next_offset.is_none() {
+            partition.note_read(part);
+        }
+        let segment = partition.segment(part, serial);
         segment.rows += rows;
         segment.next_offset = next_offset;
         segment.serial = serial;
@@ -184,6 +204,7 @@ impl Ledger {
     pub fn settle(&mut self, part: &Part, whole: Option<Rows>) {
         let serial = self.next_serial();
         let partition = self.partitions.entry(part.partition_key()).or_default();
+        partition.note_read(part);
         let mut merged = Segment { rows: part.rows, next_offset: None, ..Segment::of(part, serial) };
         for loose in partition.loose.extract_if(.., |l| part.holds(l.lo, l.hi)) {
             merged.read.merge(loose.read);
@@ -222,6 +243,12 @@ impl Ledger {
         // Rows that are dated otherwise than the consumed ones came, so as many of these went.
         let is_odd = new == 0 && !is_begun && differ(held.times, part.times);
         (!is_odd).then_some(new)
+    }
+
+    /// Whether a mutation may have deleted consumed rows of `part`, or a range reaches beyond it.
+    pub fn is_mutated(&self, part: &Part) -> bool {
+        let partition = self.partitions.get(&part.partition_key());
+        partition.is_some_and(|partition| partition.held(part).is_none_or(|held| held.is_mutated))
     }
 
     /// Whether a range or a mixed part of it is consumed in part.

@@ -7,7 +7,7 @@
 
 use super::ledger;
 use super::minutes::Minutes;
-use super::part::{Part, Times, differ};
+use super::part::{Expired, Part, Times, differ};
 use super::parts::{Parts, Step};
 use super::sieve::Sieve;
 use super::table::{Bound, Seen, Table};
@@ -269,9 +269,15 @@ impl<T: Table> Parts<T> {
         mixed: &mut Mixed,
     ) {
         let told = self.position.ledger.by_minute(part);
-        // Where rows may have been deleted, numbers prove nothing.
-        let is_mutated = self.position.ledger.expected_new(part).is_none();
-        let counts = told.exact && !is_mutated && present.covers(&told.consumed);
+        // Where rows may have been deleted, numbers prove nothing; of minutes after the oldest row that
+        // is left, none has expired.
+        let from = match part.expired {
+            Expired::Nothing => 0,
+            Expired::Oldest => present.first().map_or(0, |first| first + 1),
+            Expired::Any => u64::MAX,
+        };
+        let is_mutated = self.position.ledger.is_mutated(part);
+        let counts = told.exact && !is_mutated && present.covers(&told.consumed, from);
         let mut uncertain = 0;
         let Mixed { rows, uncertain: minutes, .. } = mixed;
         rows.retain(|row| {
@@ -280,6 +286,7 @@ impl<T: Table> Parts<T> {
             }
             let minute = Minutes::of(row.timestamp_ns);
             let surplus = present.rows(minute).saturating_sub(told.consumed.rows(minute));
+            let counts = counts && minute >= from;
             if counts && surplus == 0 {
                 return false;
             }

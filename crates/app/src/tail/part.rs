@@ -30,6 +30,19 @@ pub fn differ(one: Option<Times>, other: Option<Times>) -> bool {
     one.zip(other).is_some_and(|(one, other)| one != other)
 }
 
+/// Which rows of a part may be gone without a mutation that its name would tell of: merges leave rows
+/// out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Expired {
+    /// None.
+    #[default]
+    Nothing,
+    /// The oldest: they may be older than the table keeps rows.
+    Oldest,
+    /// Any.
+    Any,
+}
+
 /// One active part as it was listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -52,11 +65,14 @@ pub struct Part {
     /// Tell it from another part of its name, with as many rows, of a table that was created anew or
     /// whose blocks are counted anew; `None` where they cannot be told without reading rows.
     pub times: Option<Times>,
+    /// Which rows of its sources it may lack.
+    pub expired: Expired,
 }
 
 impl Part {
     /// Parses the name; `None` if it is not a MergeTree part's. It is parsed against the partition
-    /// id, which may itself hold separators. Its times are to be added.
+    /// id, which may itself hold separators. What else is told of it is to be
+    /// added.
     pub fn parse(shard: u32, partition: &str, name: &str, rows: u64) -> Option<Part> {
         let rest = name.strip_prefix(partition)?.strip_prefix('_')?;
         let numbers: Vec<i64> = rest.split('_').map(str::parse).collect::<Result<_, _>>().ok()?;
@@ -67,7 +83,9 @@ impl Part {
         };
         let level = u64::try_from(level).ok()?;
         let (partition, name) = (partition.to_string(), name.to_string());
-        (lo <= hi).then_some(Part { shard, partition, name, lo, hi, level, mutation, rows, times: None })
+        let (times, expired) = (None, Expired::Nothing);
+        let part = Part { shard, partition, name, lo, hi, level, mutation, rows, times, expired };
+        (lo <= hi).then_some(part)
     }
 
     /// Shard and partition.

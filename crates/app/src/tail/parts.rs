@@ -108,7 +108,8 @@ impl<T: Table> Parts<T> {
             progress: Progress::default(),
         };
         let ledger = &mut reader.position.ledger;
-        (ledger.plain, ledger.keys_max) = (abilities.plain, options.keys_max);
+        (ledger.plain, ledger.ordered, ledger.keys_max) =
+            (abilities.plain, abilities.ordered, options.keys_max);
         if is_first {
             reader.pass_over(start).await?;
         }
@@ -234,6 +235,11 @@ impl<T: Table> Parts<T> {
         self.row_failures = 0;
         let Some(work) = self.queue.get(self.at).cloned() else { return Err(fault) };
         let (part, offset) = match work {
+            // The last piece of a part with deleted rows reaches over all that stands beyond their gaps.
+            Work::Fresh { part, from } if part.mutation > 0 && from + 1 >= part.rows => {
+                self.queue[self.at] = Work::Mixed(part);
+                return Ok(());
+            }
             Work::Fresh { part, from } => {
                 let next = (from + 1 < part.rows).then_some(from + 1);
                 self.position.ledger.consume(&part, 1, next, ledger::Rows::default());
@@ -316,7 +322,8 @@ impl<T: Table> Parts<T> {
         // All pieces up to the first that is gone; what follows it is listed anew.
         let filtered = self.is_filtered();
         let is_there = |(piece, found): &(&Piece, &u64)| match filtered {
-            true => **found > 0,
+            // More rows than the part has been counted to have stand beyond gaps of deleted ones.
+            true => **found > 0 && **found <= piece.to - piece.from,
             false => **found == piece.to - piece.from,
         };
         let whole = pieces.iter().zip(&found).take_while(is_there).count();

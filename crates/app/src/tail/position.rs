@@ -17,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 /// Most row keys stored with the position: 8 bytes each, about 350 KB of JSON.
 pub const KEYS_STORED_MAX: usize = 32_768;
+/// Most ranges of unread blocks of one partition that are stored, some 20 bytes each.
+const UNREAD_STORED_MAX: usize = 200;
 /// How much earlier than the first start a row of a part that was passed over may be dated, to be
 /// delivered if it cannot be told from those, nanoseconds.
 const LATENESS_NS: u64 = 3_600 * 1_000_000_000;
@@ -71,6 +73,8 @@ struct StoredPartition {
     loose: Vec<(i64, i64, String)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     mixed: Vec<StoredLoose>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unread: Vec<(i64, i64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -158,6 +162,7 @@ impl Position {
             segments: partition.segments.iter().map(|s| s.stored(stored_serial_min)).collect(),
             loose: Vec::new(),
             mixed: partition.loose.iter().map(Loose::stored).collect(),
+            unread: stored_blocks(&partition.unread),
         });
         let stored = Stored {
             version: VERSION,
@@ -217,9 +222,10 @@ impl Position {
                 let (times, read) = (times.map(from_pair), read.rows()?);
                 loose.push(Loose { lo, hi, level, mutation, times, next_offset, read });
             }
-            ledger
-                .partitions
-                .insert((partition.shard, partition.id), Partition { segments, loose, absent: 0 });
+            ledger.partitions.insert(
+                (partition.shard, partition.id),
+                Partition { segments, unread: partition.unread, loose, absent: 0 },
+            );
         }
         ledger.resume_serial();
         let Stored { table, identity, share, since_ns, as_of_ns, scan, .. } = stored;
@@ -283,6 +289,15 @@ impl Loose {
     }
 }
 
+/// Blocks of unread parts; if they are many, as one range with all of them.
+fn stored_blocks(unread: &[(i64, i64)]) -> Vec<(i64, i64)> {
+    let ends = (unread.iter().map(|(lo, _)| *lo).min(), unread.iter().map(|(_, hi)| *hi).max());
+    match ends {
+        (Some(lo), Some(hi)) if unread.len() > UNREAD_STORED_MAX => vec![(lo, hi)],
+        _ => unread.to_vec(),
+    }
+}
+
 fn as_pair(times: Times) -> (u64, u64) {
     (times.oldest_ns, times.newest_ns)
 }
@@ -329,7 +344,12 @@ mod tests {
         let times = Some(Times { oldest_ns: 60_000_000_000, newest_ns: 70_000_000_000 });
         position.ledger.consume(&Part { times, ..part("p_3_3_0", 1) }, 1, None, keys([5]));
         position.ledger.deliver(&Part { times, ..part("p_1_5_1", 20) }, 7, keys([8]));
-        assert_eq!(Position::from_json(&position.to_json()).unwrap(), position);
+        position.ledger.plan(&[part("p_7_7_0", 1)]);
+        let mut read = Position::from_json(&position.to_json()).unwrap();
+        // Segments are told to be absent by each listing anew.
+        read.ledger.plan(&[part("p_7_7_0", 1)]);
+        assert_eq!(read, position);
+        assert_eq!(stored_blocks(&[(1, 1), (5, 6), (3, 3)].repeat(100)), [(1, 6)]);
     }
 
     #[test]

@@ -1,13 +1,17 @@
 //! What is known of one partition: ranges of blocks that were consumed, and what there is to do for a
 //! part that is listed.
 //!
+//! A merged part is named after the first block of its first source and the last block of its last one. So
+//! where one of these is not consumed, there is something in it that was not read. What lies between
+//! is decided by what was listed before, or by the number of rows where no row can be gone.
+//!
 //! A part never changes under its name. So one that has the name of a consumed part and another
 //! number of rows, or other times, is another part: of a table that was created anew, or that
 //! counts its blocks anew after TRUNCATE and a restart.
 
 use super::{Rows, Work};
 use crate::tail::minutes::Minutes;
-use crate::tail::part::{Part, Times, differ};
+use crate::tail::part::{Expired, Part, Times, differ};
 
 /// A consumed range of insert blocks of one partition.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -61,6 +65,8 @@ impl Segment {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Partition {
     pub segments: Vec<Segment>,
+    /// Blocks of parts that were listed and are not consumed to the end, from first to last.
+    pub unread: Vec<(i64, i64)>,
     /// Rows delivered out of mixed parts that are not yet consumed to the end.
     pub loose: Vec<Loose>,
     /// In how many listings in a row no part of it was seen.
@@ -145,33 +151,60 @@ pub(super) struct Held {
     /// All are consumed to their ends.
     is_whole: bool,
     /// A mutation touched some on their way into the part.
-    is_mutated: bool,
+    pub(super) is_mutated: bool,
+    /// They have its first and its last block, which are blocks of parts it was merged of.
+    has_ends: bool,
+    /// They have all of its blocks.
+    has_all: bool,
 }
 
 impl Held {
     /// Whether numbers of rows tell what of the part is new: no consumed row was deleted.
     pub(super) fn is_counted(&self, part: &Part) -> bool {
-        !self.is_mutated && part.times.zip(self.times).is_none_or(|(is, of)| is.hold(&of))
+        let are_there = part.times.zip(self.times).is_none_or(|(is, of)| is.hold(&of));
+        are_there && !self.is_mutated && part.expired == Expired::Nothing
     }
 }
 
 impl Partition {
     /// The consumed ranges within `part`; `None` if one reaches beyond it.
     pub(super) fn held(&self, part: &Part) -> Option<Held> {
-        let mut held = Held { rows: 0, times: None, is_whole: true, is_mutated: false };
-        let mut times: Vec<Option<Times>> = Vec::new();
-        for segment in self.segments.iter().filter(|s| !s.gone && s.overlaps(part)) {
-            if !segment.is_within(part) {
-                return None;
-            }
-            held.rows += segment.rows;
-            held.is_whole &= segment.next_offset.is_none();
-            held.is_mutated |= segment.is_mutated_in(part);
-            times.push(segment.times);
+        let mut segments: Vec<&Segment> =
+            self.segments.iter().filter(|s| !s.gone && s.overlaps(part)).collect();
+        if !segments.iter().all(|s| s.is_within(part)) {
+            return None;
         }
-        let times: Option<Vec<Times>> = times.into_iter().collect();
-        held.times = times.and_then(|times| times.into_iter().reduce(|all, one| all.and(&one)));
-        Some(held)
+        segments.sort_by_key(|s| s.lo);
+        let times: Option<Vec<Times>> = segments.iter().map(|s| s.times).collect();
+        let ends = segments.first().zip(segments.last());
+        let has_ends = ends.is_some_and(|(first, last)| (first.lo, last.hi) == (part.lo, part.hi));
+        Some(Held {
+            rows: segments.iter().map(|s| s.rows).sum(),
+            times: times.and_then(|times| times.into_iter().reduce(|all, one| all.and(&one))),
+            is_whole: segments.iter().all(|s| s.next_offset.is_none()),
+            is_mutated: segments.iter().any(|s| s.is_mutated_in(part)),
+            has_ends,
+            has_all: has_ends && segments.windows(2).all(|pair| pair[0].hi + 1 == pair[1].lo),
+        })
+    }
+
+    /// Whether all rows of `part` are consumed. `ordered`: parts become visible in the order of their
+    /// blocks.
+    fn is_known(&self, part: &Part, ordered: bool) -> bool {
+        let Some(held) = self.held(part) else { return false };
+        let is_dated = part.times.zip(held.times).is_none_or(|(is, of)| of.hold(&is));
+        if !held.is_whole || !held.has_ends || held.rows < part.rows || !is_dated {
+            return false;
+        }
+        if held.has_all {
+            return true;
+        }
+        if self.unread.iter().any(|(lo, hi)| part.overlaps(*lo, *hi)) {
+            return false;
+        }
+        // Blocks between consumed ones may be of other partitions, of inserts that failed, or of parts
+        // that are new. In order, what is new comes after all that was listed.
+        ordered || (held.is_counted(part) && held.rows == part.rows && !differ(held.times, part.times))
     }
 
     /// The segment with the range of `part`, which is made if there is none.
@@ -185,7 +218,7 @@ impl Partition {
     }
 
     /// What there is to do for `part`, if anything.
-    pub(super) fn judge(&mut self, part: &Part) -> Option<Work> {
+    pub(super) fn judge(&mut self, part: &Part, ordered: bool) -> Option<Work> {
         let in_progress = self.loose.iter().any(|l| part.overlaps(l.lo, l.hi));
         let exact = self.segments.iter_mut().find(|s| !s.gone && (s.lo, s.hi) == (part.lo, part.hi));
         if let Some(segment) = exact {
@@ -219,11 +252,7 @@ impl Partition {
         if !in_progress && !live().any(|s| s.overlaps(part)) {
             return Some(Work::Fresh { part: part.clone(), from: 0 });
         }
-        let is_known = self.held(part).is_some_and(|held| {
-            let is_same = held.rows == part.rows && !differ(held.times, part.times);
-            held.is_whole && held.is_counted(part) && is_same
-        });
-        if !is_known || in_progress {
+        if in_progress || !self.is_known(part, ordered) {
             return Some(Work::Mixed(part.clone()));
         }
         self.relabel(part);
@@ -233,14 +262,25 @@ impl Partition {
     /// A merge of consumed parts only.
     fn relabel(&mut self, part: &Part) {
         let mut merged = Segment { rows: part.rows, next_offset: None, ..Segment::of(part, 0) };
+        let mut rows = 0;
         for segment in self.segments.extract_if(.., |s| !s.gone && s.is_within(part)) {
             merged.serial = merged.serial.max(segment.serial);
             merged.passed += segment.passed;
+            rows += segment.rows;
             merged.read.wanted += segment.read.wanted;
             merged.read.minutes.merge(&segment.read.minutes);
             merged.read.keys.extend(segment.read.keys);
         }
         merged.read.sort();
+        if merged.rows < rows {
+            // Nobody knows which rows are gone.
+            merged.read.minutes = Minutes::default();
+        }
         self.segments.push(merged);
+    }
+
+    /// Notes that `part` is consumed to its end.
+    pub(super) fn note_read(&mut self, part: &Part) {
+        self.unread.retain(|(lo, hi)| !part.holds(*lo, *hi));
     }
 }

@@ -1,8 +1,8 @@
 //! The simulated table as the reader has it: what it answers, and how it fails.
 
-use super::world::{Row, Stored, World};
+use super::world::{Retention, Row, Stored, World};
 use crate::clickhouse::{Fault, Kind, Rows};
-use crate::tail::part::Part;
+use crate::tail::part::{Expired, Part};
 use crate::tail::table::{Abilities, Bound, Listing, Piece, Seen, Table};
 use rand::RngExt;
 use std::collections::BTreeSet;
@@ -88,7 +88,15 @@ impl Table for Simulated {
         world.trouble()?;
         let told = |stored: &Stored| {
             let times = stored.part.times.filter(|_| world.kinds.times);
-            Part { times, ..stored.part.clone() }
+            let expired = match (world.kinds.retention, times) {
+                (Retention::Forever, _) => Expired::Nothing,
+                (Retention::Until(age_ns), Some(times)) if times.oldest_ns + age_ns > world.clock_ns => {
+                    Expired::Nothing
+                }
+                (Retention::Until(_), Some(_)) => Expired::Oldest,
+                _ => Expired::Any,
+            };
+            Part { times, expired, ..stored.part.clone() }
         };
         let parts = world.replicas[world.asked].iter().map(told).collect();
         Ok(Listing { parts, clock_ns: world.clock_ns })

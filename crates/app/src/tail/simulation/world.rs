@@ -49,6 +49,16 @@ impl Stored {
     }
 }
 
+/// Which rows merges leave out.
+#[derive(Debug, Clone, Copy)]
+pub enum Retention {
+    Forever,
+    /// Those older than so much, nanoseconds.
+    Until(u64),
+    /// Some of any age, and nobody knows which.
+    Unknown,
+}
+
 /// What of the table differs from run to run.
 #[derive(Debug, Clone, Copy)]
 pub struct Kinds {
@@ -61,6 +71,9 @@ pub struct Kinds {
     pub upheaval: bool,
     /// The times of parts are told.
     pub times: bool,
+    /// Merges do not correct the times of the parts they make, as in ClickHouse 25.5.
+    pub stale_times: bool,
+    pub retention: Retention,
 }
 
 #[derive(Debug)]
@@ -134,7 +147,7 @@ impl World {
             53..57 if self.kinds.upheaval => self.remove(true),
             57..62 if self.kinds.upheaval => self.attach(),
             62..64 if self.kinds.upheaval => self.delete_in_place(),
-            64..66 if self.kinds.upheaval => self.expire(),
+            64..66 => self.expire(),
             66 if self.kinds.upheaval && self.random.random_bool(0.3) => self.create_anew(),
             67 if self.kinds.upheaval && self.random.random_bool(0.3) => self.count_anew(),
             _ => self.merge(),
@@ -275,20 +288,21 @@ impl World {
         }
         let level = sources.iter().map(|s| s.part.level).max().unwrap_or(0) + 1;
         let mutation = sources.iter().map(|s| s.part.mutation).max().unwrap_or(0);
-        let rows = sources.into_iter().flat_map(|s| s.rows).filter(|row| !row.masked).collect();
-        self.rewrite(&partition, (lo, hi), level, mutation, rows);
+        self.rewrite(sources, level, mutation);
     }
 
-    /// A part takes the place of those it holds.
-    fn rewrite(
-        &mut self,
-        partition: &str,
-        (lo, hi): (i64, i64),
-        level: u64,
-        mutation: i64,
-        mut rows: Vec<Row>,
-    ) {
+    /// A part takes the place of its sources, without rows that are deleted or expired.
+    fn rewrite(&mut self, sources: Vec<Stored>, level: u64, mutation: i64) {
         let keeps = self.kinds.abilities.blocks && self.clock_ns >= self.columns_from_ns;
+        let (first, last) = (&sources[0].part, &sources[sources.len() - 1].part);
+        let (partition, lo, hi) = (first.partition.clone(), first.lo, last.hi);
+        let times = sources.iter().filter_map(|s| s.part.times).reduce(|all, one| all.and(&one));
+        let rows = sources.into_iter().flat_map(|s| s.rows).filter(|row| !row.masked);
+        let (gone, mut rows): (Vec<Row>, Vec<Row>) = rows.partition(|row| self.is_expired(row));
+        self.note_removed(gone);
+        if rows.is_empty() {
+            return self.drop_within(&partition, lo, hi);
+        }
         for row in &mut rows {
             row.created_ns.get_or_insert(self.clock_ns);
             if !keeps {
@@ -297,7 +311,19 @@ impl World {
         }
         // The order of a part is that of its sorting key.
         rows.sort_by_key(|row| (row.timestamp_ns / (10 * MINUTE_NS), row.key % 5, row.id));
-        self.publish(Stored::of(partition, lo, hi, level, mutation, rows));
+        let mut new = Stored::of(&partition, lo, hi, level, mutation, rows);
+        if self.kinds.stale_times {
+            new.part.times = times;
+        }
+        self.publish(new);
+    }
+
+    fn is_expired(&self, row: &Row) -> bool {
+        match self.kinds.retention {
+            Retention::Forever => false,
+            Retention::Until(age_ns) => row.timestamp_ns + age_ns <= self.clock_ns,
+            Retention::Unknown => (u64::from(row.id) + self.clock_ns / MINUTE_NS).is_multiple_of(4),
+        }
     }
 
     /// `ALTER TABLE … DELETE`, done in all parts, or `UPDATE`, which deletes nothing.
@@ -338,19 +364,13 @@ impl World {
         self.note_removed(gone);
     }
 
-    /// A TTL takes the oldest minutes out of a part.
+    /// A part is merged with itself, for its TTL.
     fn expire(&mut self) {
-        let Some(stored) = self.some_part() else { return };
-        let oldest = stored.rows.iter().map(|row| row.timestamp_ns).min().unwrap_or(0);
-        let until = oldest / MINUTE_NS * MINUTE_NS + MINUTE_NS;
-        let expired = |row: &Row| row.masked || row.timestamp_ns < until;
-        let (gone, rows): (Vec<Row>, Vec<Row>) = stored.rows.into_iter().partition(expired);
-        let Part { partition, lo, hi, level, mutation, .. } = stored.part;
-        match rows.is_empty() {
-            true => self.drop_part(&partition, lo),
-            false => self.rewrite(&partition, (lo, hi), level + 1, mutation, rows),
+        if let Some(stored) = self.some_part().filter(|_| !matches!(self.kinds.retention, Retention::Forever))
+        {
+            let (level, mutation) = (stored.part.level + 1, stored.part.mutation);
+            self.rewrite(vec![stored], level, mutation);
         }
-        self.note_removed(gone);
     }
 
     fn some_part(&mut self) -> Option<Stored> {
@@ -363,7 +383,14 @@ impl World {
     }
 
     fn drop_part(&mut self, partition: &str, lo: i64) {
-        let is_it = |stored: &Stored| stored.part.partition == partition && stored.part.lo == lo;
+        self.drop_within(partition, lo, lo);
+    }
+
+    /// Drops what begins from `lo` to `hi`.
+    fn drop_within(&mut self, partition: &str, lo: i64, hi: i64) {
+        let is_it = |stored: &Stored| {
+            stored.part.partition == partition && lo <= stored.part.lo && stored.part.lo <= hi
+        };
         self.settled.retain(|stored| !is_it(stored));
         self.replicas.iter_mut().for_each(|shown| shown.retain(|stored| !is_it(stored)));
     }
@@ -427,7 +454,8 @@ impl World {
             true => self.clock_ns,
             false => day * DAY_NS + self.random.random_range(0..DAY_NS),
         };
-        self.next_block.insert(String::new(), part.hi);
+        let next = self.next_block.entry(String::new()).or_default();
+        *next = part.hi.max(*next);
         let created_ns = (self.clock_ns >= self.columns_from_ns).then_some(self.clock_ns);
         let rows = self.rows(part.rows, timestamp_ns, part.lo, created_ns);
         self.inserted.extend(rows.iter().map(|row| (row.id, row.clone())));
