@@ -373,6 +373,13 @@ impl Ledger {
         self.partitions.is_empty()
     }
 
+    /// Forgets all keys.
+    #[cfg(test)]
+    pub fn forget_keys(&mut self) {
+        let segments = self.partitions.values_mut().flat_map(|p| &mut p.segments);
+        segments.for_each(|segment| segment.read.keys.clear());
+    }
+
     /// How many keys of consumed ranges are held.
     #[cfg(test)]
     pub fn keys_in_segments(&self) -> usize {

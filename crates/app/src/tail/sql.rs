@@ -132,8 +132,8 @@ impl Sql {
                     offset: reader.u64()?,
                     key: reader.u64()?,
                     timestamp_ns: reader.u64()?,
-                    ours: reader.u8()? != 0,
-                    bounded: reader.u8()? != 0,
+                    ours: reader.flag()?,
+                    bounded: reader.flag()?,
                 });
             }
             let read = reader.position();
