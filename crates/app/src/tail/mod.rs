@@ -143,7 +143,8 @@ impl Tail {
         Ok(Tail { reader })
     }
 
-    /// The next batch; `None` if there is nothing new. Dropping the future loses nothing.
+    /// The next batch, after a bounded number of questions: it may be empty, with a position that moved on.
+    /// `None` if there is nothing new. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Result<Option<Batch>, Fault> {
         match &mut self.reader {
             Reader::Parts(parts) => parts.next().await,

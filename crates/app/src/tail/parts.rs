@@ -22,6 +22,9 @@ const PARTS_PER_READ_MAX: usize = 64;
 const KEYS_PER_READ_MAX: u64 = 1_000_000;
 /// Most listings for one batch: a part that is always gone when it is read needs another poll.
 const LISTINGS_MAX: u32 = 5;
+/// Most steps without rows for one batch: then the caller is told how far reading came, with an empty one. Each step
+/// is a handful of questions about at most `batch_rows` rows, or the keys of one part.
+const STEPS_MAX: u32 = 32;
 /// Listings by so many batches of a backlog, so that rows that arrive meanwhile are seen.
 const BATCHES_PER_LISTING: u32 = 4;
 /// With more batches waiting, the newest rows are read in between.
@@ -122,10 +125,10 @@ impl<T: Table> Parts<T> {
         self.position.to_json()
     }
 
-    /// The next batch.
+    /// The next batch; an empty one after many rows that are not wanted.
     pub async fn next(&mut self) -> Result<Option<Batch>, Fault> {
         let mut listings = 0;
-        loop {
+        for _ in 0..STEPS_MAX {
             if self.queue.is_empty() || self.batches >= BATCHES_PER_LISTING {
                 if listings == LISTINGS_MAX {
                     return Ok(None);
@@ -144,6 +147,7 @@ impl<T: Table> Parts<T> {
                 Err(fault) => self.retreat(fault)?,
             }
         }
+        Ok(Some(Batch::new(Rows::default(), self.position.to_json())))
     }
 
     /// Lists the parts and plans what to read.

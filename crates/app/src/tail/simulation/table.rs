@@ -15,6 +15,7 @@ impl World {
 
     /// Whether the question fails, and how.
     fn trouble(&mut self) -> Result<(), Fault> {
+        self.questions += 1;
         if self.calm {
             return Ok(());
         }
@@ -99,6 +100,10 @@ impl Table for Simulated {
             Part { times, expired, ..stored.part.clone() }
         };
         let parts = world.replicas[world.asked].iter().map(told).collect();
+        if world.passed.is_none() {
+            let rows = world.replicas[world.asked].iter().flat_map(|stored| &stored.rows);
+            world.passed = Some(rows.map(|row| row.id).collect());
+        }
         Ok(Listing { parts, clock_ns: world.clock_ns })
     }
 

@@ -59,6 +59,14 @@ pub enum Retention {
     Unknown,
 }
 
+/// A part that was detached.
+#[derive(Debug)]
+struct Detached {
+    stored: Stored,
+    /// How often the reader had been opened.
+    openings: u32,
+}
+
 /// What of the table differs from run to run.
 #[derive(Debug, Clone, Copy)]
 pub struct Kinds {
@@ -92,7 +100,9 @@ pub struct World {
     settled: Vec<Stored>,
     next_block: BTreeMap<String, i64>,
     in_flight: Vec<(String, i64, Vec<Row>)>,
-    detached: Vec<Vec<Row>>,
+    detached: Vec<Detached>,
+    /// Blocks and rows of parts that were detached.
+    holes: Vec<(Part, Vec<u32>)>,
     next_id: u32,
     /// Changes when the table is created anew.
     pub identity: u32,
@@ -102,10 +112,18 @@ pub struct World {
     pub inserted: BTreeMap<u32, Row>,
     /// Rows that were deleted or detached for good.
     pub removed: BTreeMap<u32, Row>,
-    /// Rows of parts that were detached and attached again.
-    pub attached: BTreeSet<u32>,
+    /// Rows that may come twice if they are detached and attached again: the reader cannot know them any more.
+    pub unknown: BTreeSet<u32>,
+    /// How often the reader was opened.
+    pub openings: u32,
+    /// The reader forgets keys.
+    pub forgets: bool,
     /// Nothing fails or moves any more.
     pub calm: bool,
+    /// Questions asked.
+    pub questions: u32,
+    /// Rows that were passed over at the start; `None`: those that the next listing shows.
+    pub passed: Option<BTreeSet<u32>>,
 }
 
 impl World {
@@ -125,12 +143,17 @@ impl World {
             next_block: BTreeMap::new(),
             in_flight: Vec::new(),
             detached: Vec::new(),
+            holes: Vec::new(),
             next_id: 0,
             identity: 1,
             inserted: BTreeMap::new(),
             removed: BTreeMap::new(),
-            attached: BTreeSet::new(),
+            unknown: BTreeSet::new(),
+            openings: 0,
+            forgets: false,
             calm: false,
+            questions: 0,
+            passed: Some(BTreeSet::new()),
         }
     }
 
@@ -297,6 +320,10 @@ impl World {
         let (first, last) = (&sources[0].part, &sources[sources.len() - 1].part);
         let (partition, lo, hi) = (first.partition.clone(), first.lo, last.hi);
         let times = sources.iter().filter_map(|s| s.part.times).reduce(|all, one| all.and(&one));
+        // A part that was detached, and is not known to be, seems to be held by what is merged around it.
+        let around = |part: &Part| part.partition == partition && lo <= part.lo && part.hi <= hi;
+        let hidden = self.holes.iter().filter(|(part, _)| around(part)).flat_map(|(_, ids)| ids);
+        self.unknown.extend(hidden);
         let rows = sources.into_iter().flat_map(|s| s.rows).filter(|row| !row.masked);
         let (gone, mut rows): (Vec<Row>, Vec<Row>) = rows.partition(|row| self.is_expired(row));
         self.note_removed(gone);
@@ -402,7 +429,8 @@ impl World {
         let rows: Vec<Row> = stored.rows.into_iter().filter(|row| !row.masked).collect();
         self.note_removed(rows.clone());
         if detach {
-            self.detached.push(rows);
+            self.holes.push((stored.part.clone(), rows.iter().map(|row| row.id).collect()));
+            self.detached.push(Detached { stored: Stored { rows, ..stored }, openings: self.openings });
         }
     }
 
@@ -412,14 +440,21 @@ impl World {
             return;
         }
         let at = self.random.random_range(0..self.detached.len());
-        let mut rows = self.detached.remove(at);
-        let Some(first) = rows.first() else { return };
-        let partition = (first.timestamp_ns / DAY_NS).to_string();
+        let Detached { stored: Stored { part, mut rows }, openings } = self.detached.remove(at);
+        if rows.is_empty() {
+            return;
+        }
+        // Its keys cannot be read back on opening; and those of what was passed over may never have been read.
+        let is_unknown = self.forgets || openings != self.openings;
+        let partition = part.partition;
         let block = self.block(&partition);
         for row in &mut rows {
             row.block = block;
             self.removed.remove(&row.id);
-            self.attached.insert(row.id);
+            let is_passed = self.passed.as_ref().is_some_and(|passed| passed.contains(&row.id));
+            if is_unknown || is_passed {
+                self.unknown.insert(row.id);
+            }
         }
         self.publish(Stored::of(&partition, block, block, 0, 0, rows));
     }
