@@ -21,7 +21,7 @@ mod table;
 
 pub use progress::{Backlog, backlog};
 
-use crate::clickhouse::{Client, Fault, Layout, Rows};
+use crate::clickhouse::{Client, Fault, Kind, Layout, Rows};
 use crate::config::{self, Start};
 use crate::events::Event;
 use by_time::Looks;
@@ -160,6 +160,36 @@ impl Tail {
             Reader::ByTime(scan) => scan.position(),
         }
     }
+}
+
+/// What is done after an answer that was too big or unreadable.
+enum Retreat {
+    /// Fewer rows are taken.
+    Smaller,
+    /// The single row at hand is passed over: it had its chances.
+    PassOver(Fault),
+}
+
+/// Takes fewer of `slice_rows` after an answer that was too big or unreadable; a single row gets some
+/// chances, counted in `row_failures`. Any other fault, and one that still has chances, comes back.
+fn retreat(fault: Fault, slice_rows: &mut u64, row_failures: &mut u32) -> Result<Retreat, Fault> {
+    if !matches!(fault.kind, Kind::TooBig | Kind::TooSlow | Kind::Garbled) {
+        return Err(fault);
+    }
+    if *slice_rows > 1 {
+        *slice_rows = (*slice_rows / 8).max(1);
+        return Ok(Retreat::Smaller);
+    }
+    // The server is slow now; no row is to blame.
+    if fault.kind == Kind::TooSlow {
+        return Err(fault);
+    }
+    *row_failures += 1;
+    if *row_failures < ROW_ATTEMPTS {
+        return Err(fault);
+    }
+    *row_failures = 0;
+    Ok(Retreat::PassOver(fault))
 }
 
 /// What a position is about.

@@ -10,7 +10,7 @@ use super::position::Position;
 use super::progress::Progress;
 use super::sieve::Sieve;
 use super::table::{Listing, Piece, Table};
-use super::{Batch, ROW_ATTEMPTS};
+use super::{Batch, Retreat, retreat};
 use crate::clickhouse::{Fault, Kind, Row, Rows};
 use crate::config::{CatchUp, Start};
 use crate::events::Event;
@@ -219,24 +219,12 @@ impl<T: Table> Parts<T> {
         }
     }
 
-    /// After an answer that was too big or unreadable: take fewer rows; at a single row, give it
-    /// some chances and then pass it over.
+    /// After an answer that was too big or unreadable: takes fewer rows, or passes over the one at hand.
     fn retreat(&mut self, fault: Fault) -> Result<(), Fault> {
-        if !matches!(fault.kind, Kind::TooBig | Kind::TooSlow | Kind::Garbled) {
-            return Err(fault);
-        }
-        if self.slice_rows > 1 {
-            self.slice_rows = (self.slice_rows / 8).max(1);
-            return Ok(());
-        }
-        if fault.kind == Kind::TooSlow {
-            return Err(fault);
-        }
-        self.row_failures += 1;
-        if self.row_failures < ROW_ATTEMPTS {
-            return Err(fault);
-        }
-        self.row_failures = 0;
+        let fault = match retreat(fault, &mut self.slice_rows, &mut self.row_failures)? {
+            Retreat::Smaller => return Ok(()),
+            Retreat::PassOver(fault) => fault,
+        };
         let Some(work) = self.queue.get(self.at).cloned() else { return Err(fault) };
         let (part, offset) = match work {
             // The last piece of a part with deleted rows reaches over all that stands beyond their gaps.
