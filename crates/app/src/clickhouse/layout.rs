@@ -5,7 +5,7 @@
 //! and gains columns, the contrib exporter changed types between versions.
 
 use super::retention::Retention;
-use super::tables::{self, Entry, has_proven_parts};
+use super::tables::{self, Entry, has_proven_parts, is_other_table};
 use super::{Client, Fault, Kind, Reader, sql_name, sql_text};
 use crate::config;
 use std::collections::BTreeMap;
@@ -75,8 +75,8 @@ impl Layout {
         let entry = tables.get(&table).cloned().unwrap_or_default();
         // The rows of a Distributed table stand in a local one, whose name it tells.
         let sharded = entry.engine == "Distributed";
-        let local =
-            if sharded { entry.local(database).and_then(|name| tables.get(name)) } else { Some(&entry) };
+        let local = tables::local(client, database, &tables, &entry).await?;
+        let local = local.as_ref();
         let columns = columns(client, database, &table).await?;
         let name = format!("{database}.{table}");
         let family = family(&columns).ok_or_else(|| Fault {
@@ -97,7 +97,7 @@ impl Layout {
             share: config.share.clone(),
             keeps_blocks: local.is_some_and(Entry::keeps_blocks),
             plain: entry.engine == "MergeTree",
-            identity: entry.identity(),
+            identity: entry.identity_of(local),
             dated: dated(family, local),
             retention: Retention::Unknown,
             columns,
@@ -113,7 +113,21 @@ impl Layout {
     pub async fn is_same(&self, client: &Client) -> Result<bool, Fault> {
         let Some((database, table)) = self.name.split_once('.') else { return Ok(true) };
         let tables = tables::tables(client, database).await?;
-        Ok(tables.get(table).is_none_or(|entry| entry.identity() == self.identity))
+        let Some(entry) = tables.get(table) else { return Ok(true) };
+        let local = tables::local(client, database, &tables, entry).await?;
+        Ok(!is_other_table(&self.identity, &entry.identity_of(local.as_ref())))
+    }
+
+    /// Whether a later look found the same, but for the server that answered.
+    pub fn is_as(&self, later: &Layout) -> bool {
+        let same_server = Layout { identity: later.identity.clone(), ..self.clone() };
+        same_server == *later && !is_other_table(&self.identity, &later.identity)
+    }
+
+    /// Whether it is a Distributed table, and the one behind it cannot be seen: that it was created anew would be
+    /// told by the dates of its parts only.
+    pub fn hides_its_parts(&self) -> bool {
+        self.sharded && self.has_parts && self.identity.is_empty()
     }
 
     /// Proves that rows may be read, and finds out whether parts can be told.

@@ -15,6 +15,7 @@ pub use fault::{Fault, Kind};
 pub use layout::{BODY_BYTES_MAX, Family, Layout};
 pub use rowbinary::Reader;
 pub use rows::{Row, Rows};
+pub use tables::is_other_table;
 
 use crate::config;
 use crate::events::add;

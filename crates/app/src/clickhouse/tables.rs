@@ -14,6 +14,8 @@ pub(super) struct Entry {
     uuid: String,
     /// The expression by which it is partitioned.
     partition_key: String,
+    /// The server that told it.
+    host: String,
 }
 
 impl Entry {
@@ -22,9 +24,9 @@ impl Entry {
         self.full.split('\'').skip(1).step_by(2).nth(at)
     }
 
-    /// The local table of a Distributed one, if it is in this database.
-    pub(super) fn local(&self, database: &str) -> Option<&str> {
-        self.argument(1).filter(|name| *name == database).and_then(|_| self.argument(2))
+    /// Database and name of the table behind a Distributed one.
+    fn local(&self) -> Option<(&str, &str)> {
+        (self.engine == "Distributed").then_some(self.argument(1).zip(self.argument(2))).flatten()
     }
 
     pub(super) fn keeps_blocks(&self) -> bool {
@@ -53,14 +55,51 @@ impl Entry {
     }
 
     /// Tells the table from another of its name: its UUID, which each replica has of its own, so
-    /// that of replicated tables the path in Keeper counts. A Distributed table may stand before
-    /// any of several servers and has none.
-    pub(super) fn identity(&self) -> String {
+    /// that of replicated tables the path in Keeper counts.
+    fn identity(&self) -> String {
         match self.engine.as_str() {
             "MergeTree" if !self.uuid.starts_with("00000000-0000-0000") => self.uuid.clone(),
-            engine if engine.starts_with("Replicated") => self.argument(0).unwrap_or_default().to_string(),
+            engine if engine.starts_with("Replicated") => {
+                self.argument(0).unwrap_or_default().replace("{uuid}", &self.uuid)
+            }
             _ => String::new(),
         }
+    }
+
+    /// What tells the table from another of its name. `local`: the one with the parts. Behind a Distributed
+    /// table each server has one of its own, and any of the servers may have answered: it is noted which.
+    pub(super) fn identity_of(&self, local: Option<&Entry>) -> String {
+        match local {
+            Some(local) if self.engine == "Distributed" && local.engine == "MergeTree" => {
+                format!("{}@{}", local.identity(), local.host)
+            }
+            Some(local) => local.identity(),
+            None => String::new(),
+        }
+    }
+}
+
+/// Whether two identities, an earlier one and one of now, are of two tables. Two servers may tell of their
+/// own tables; and earlier versions noted the path in Keeper as it is written.
+pub fn is_other_table(before: &str, now: &str) -> bool {
+    let is_told = !before.is_empty() && !now.is_empty() && !before.contains("{uuid}");
+    let hosts = before.split_once('@').zip(now.split_once('@'));
+    is_told && before != now && hosts.is_none_or(|((_, before), (_, now))| before == now)
+}
+
+/// The table that has the parts: the one behind a Distributed one, if it is on this server and may be
+/// seen.
+pub(super) async fn local(
+    client: &Client,
+    database: &str,
+    tables_here: &BTreeMap<String, Entry>,
+    entry: &Entry,
+) -> Result<Option<Entry>, Fault> {
+    match entry.local() {
+        None if entry.engine == "Distributed" => Ok(None),
+        None => Ok(Some(entry.clone())),
+        Some((other, name)) if other != database => Ok(tables(client, other).await?.remove(name)),
+        Some((_, name)) => Ok(tables_here.get(name).cloned()),
     }
 }
 
@@ -68,8 +107,7 @@ impl Entry {
 pub(super) async fn tables(client: &Client, database: &str) -> Result<BTreeMap<String, Entry>, Fault> {
     let sql = format!(
         "SELECT toString(name), toString(engine), toString(engine_full), toString(uuid), \
-         toString(partition_key) FROM system.tables \
-         WHERE database = {}",
+         toString(partition_key), toString(hostName()) FROM system.tables WHERE database = {}",
         sql_text(database)
     );
     let bytes = client.small(&sql).await?;
@@ -79,7 +117,8 @@ pub(super) async fn tables(client: &Client, database: &str) -> Result<BTreeMap<S
         let name = reader.text()?.into_owned();
         let (engine, full) = (reader.text()?.into_owned(), reader.text()?.into_owned());
         let (uuid, partition_key) = (reader.text()?.into_owned(), reader.text()?.into_owned());
-        tables.insert(name, Entry { engine, full, uuid, partition_key });
+        let host = reader.text()?.into_owned();
+        tables.insert(name, Entry { engine, full, uuid, partition_key, host });
     }
     Ok(tables)
 }
@@ -136,6 +175,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn tables_are_told_apart_only_by_the_same_server() {
+        assert!(is_other_table("0b3c", "0b3d") && is_other_table("0b3c@a", "0b3d@a"));
+        for (before, now) in
+            [("", "0b3c"), ("0b3c", ""), ("0b3c", "0b3c"), ("0b3c@a", "0b3d@b"), ("/ch/{uuid}", "/ch/0b3c")]
+        {
+            assert!(!is_other_table(before, now), "{before} {now}");
+        }
+    }
+
+    #[test]
     fn parts_are_trusted_of_engines_that_were_looked_at() {
         for proven in ["MergeTree", "ReplicatedMergeTree", "ReplacingMergeTree", "Distributed"] {
             assert!(has_proven_parts(proven), "{proven}");
@@ -152,6 +201,7 @@ mod tests {
             full: full.into(),
             uuid: "0b3c".into(),
             partition_key: "(toDate(timestamp / 1000000000), _retention_days)".into(),
+            host: "ch-1".into(),
         };
         let plain = entry(
             "MergeTree",
@@ -163,7 +213,11 @@ mod tests {
         let replicated = entry("ReplicatedMergeTree", "ReplicatedMergeTree('/ch/t/1', 'r1') ORDER BY x");
         assert_eq!(replicated.identity(), "/ch/t/1");
         let distributed = entry("Distributed", "Distributed('c', 'd', 'logs_v2', cityHash64(id))");
-        assert_eq!((distributed.local("d"), distributed.local("e")), (Some("logs_v2"), None));
-        assert_eq!(distributed.identity(), "");
+        assert_eq!((distributed.local(), plain.local()), (Some(("d", "logs_v2")), None));
+        assert_eq!(distributed.identity_of(None), "");
+        assert_eq!(distributed.identity_of(Some(&plain)), "0b3c@ch-1");
+        assert_eq!(distributed.identity_of(Some(&replicated)), "/ch/t/1");
+        let by_uuid = entry("ReplicatedMergeTree", "ReplicatedMergeTree('/ch/{uuid}/{shard}', '{replica}')");
+        assert_eq!(by_uuid.identity(), "/ch/0b3c/{shard}");
     }
 }

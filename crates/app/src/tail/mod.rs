@@ -21,7 +21,7 @@ mod table;
 
 pub use progress::{Backlog, backlog};
 
-use crate::clickhouse::{Client, Fault, Kind, Layout, Rows};
+use crate::clickhouse::{Client, Fault, Kind, Layout, Rows, is_other_table};
 use crate::config::{self, Start};
 use crate::events::Event;
 use by_time::Looks;
@@ -206,7 +206,7 @@ struct Is<'a> {
 fn at(is: &Is<'_>, start: Start, saved: Option<Position>, now_ns: u64) -> Position {
     let since_ns = if let Start::At(ns) = start { ns } else { 0 };
     let mut position = saved.unwrap_or_else(|| Position::start(is.name, since_ns, now_ns));
-    if !position.identity.is_empty() && !is.identity.is_empty() && position.identity != is.identity {
+    if is_other_table(&position.identity, is.identity) {
         Event::TableCreatedAnew { table: is.name }.emit();
         // All its rows are new.
         position = Position::start(is.name, position.since_ns, now_ns);
