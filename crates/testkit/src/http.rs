@@ -160,6 +160,11 @@ pub(crate) fn broken_body(bytes: bytes::Bytes) -> Body {
     Body::from_stream(futures_util::StreamExt::chain(start, end))
 }
 
+/// A body whose length nobody tells.
+pub(crate) fn unmarked_body(bytes: bytes::Bytes) -> Body {
+    Body::from_stream(futures_util::stream::once(async move { Ok::<_, std::io::Error>(bytes) }))
+}
+
 /// An answer of text; the parts are ours, so building it cannot fail.
 pub(crate) fn reply(status: u16, headers: &[(&str, &str)], body: impl Into<Body>) -> Response<Body> {
     let mut response = Response::builder().status(status);

@@ -231,6 +231,13 @@ async fn check_clickhouse(config: &Config, findings: &mut Findings) {
         let message = format!("rows that arrive more than {hours} h late will be missed");
         findings.add(Status::Warn, SUBJECT, message, Some(hint.into()));
     }
+    if layout.hides_its_parts() {
+        let hint =
+            "grant SHOW TABLES on the table behind it, or point `clickhouse.url` to a server that has one";
+        let message = "the table behind the Distributed one cannot be seen: if it is created anew, rows of it that \
+                       are not newer than those read before may be missed";
+        findings.add(Status::Warn, SUBJECT, message, Some(hint.into()));
+    }
     // The columns are read for real, if only of no row: rights may differ by column.
     let columns = format!("SELECT {} FROM {} LIMIT 0", layout.select_list(), layout.table);
     if let Err(fault) = client.small(&columns).await {

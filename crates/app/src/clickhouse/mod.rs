@@ -4,29 +4,26 @@
 //! never writes.
 
 mod fault;
+mod http;
 mod layout;
+mod retention;
 mod rowbinary;
 mod rows;
+mod tables;
 
 pub use fault::{Fault, Kind};
 pub use layout::{BODY_BYTES_MAX, Family, Layout};
 pub use rowbinary::Reader;
 pub use rows::{Row, Rows};
+pub use tables::is_other_table;
 
 use crate::config;
 use crate::events::add;
-use crate::tls::TlsSettings;
-use hyper_util::client::legacy::{Client as HttpClient, connect::HttpConnector};
-use hyper_util::rt::TokioExecutor;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// Longest wait for a TCP connection.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// Beyond the server's own limit, how long an answer may take before the connection is given up.
 const ANSWER_GRACE: Duration = Duration::from_secs(15);
-/// ClickHouse closes idle connections after 3 s by default; reusing one just then would fail.
-const IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Most bytes of the answer to a small question (columns, parts); a bound, never reached in health.
 const SMALL_ANSWER_BYTES_MAX: usize = 64 << 20;
 
@@ -56,7 +53,7 @@ impl std::fmt::Debug for InnerClient {
 impl Client {
     /// Connects, logs in and finds out whether settings may be sent.
     pub async fn connect(config: &config::ClickHouse) -> Result<Client, Fault> {
-        let bare = http_client(&config.url, &config.tls)?
+        let bare = http::client(&config.url, &config.tls)?
             .with_url(&config.url)
             .with_user(&config.user)
             .with_password(config.password.reveal())
@@ -175,29 +172,6 @@ fn count(summary: Option<&clickhouse::QuerySummary>) {
         add(&counters.query_bytes, summary.read_bytes().unwrap_or(0));
         add(&counters.query_ns, summary.elapsed_ns().unwrap_or(0));
     }
-}
-
-/// The HTTP client for `url`: with a connect timeout, and TLS only where the URL asks for it, so
-/// that a machine without CA certificates can still use plain HTTP.
-fn http_client(url: &str, tls: &TlsSettings) -> Result<clickhouse::Client, Fault> {
-    let mut connector = HttpConnector::new();
-    connector.set_connect_timeout(Some(CONNECT_TIMEOUT));
-    connector.set_keepalive(Some(Duration::from_secs(60)));
-    connector.set_nodelay(true);
-    let mut builder = HttpClient::builder(TokioExecutor::new());
-    builder.pool_idle_timeout(IDLE_TIMEOUT).pool_timer(hyper_util::rt::TokioTimer::new());
-    if !url.starts_with("https://") {
-        return Ok(clickhouse::Client::with_http_client(builder.build(connector)));
-    }
-    connector.enforce_http(false);
-    let tls = tls.client_config().map_err(|error| Fault {
-        kind: Kind::Other,
-        message: format!("no TLS to {url}: {error:#}"),
-        hint: Some("check the files of `clickhouse.tls`".into()),
-    })?;
-    let secure = hyper_rustls::HttpsConnectorBuilder::new().with_tls_config(tls);
-    let connector = secure.https_only().enable_http1().wrap_connector(connector);
-    Ok(clickhouse::Client::with_http_client(builder.build(connector)))
 }
 
 /// `text` as an SQL string.

@@ -52,6 +52,19 @@ impl<'a> Reader<'a> {
         Ok(self.array::<1>()?[0])
     }
 
+    /// UInt8 that is 0 or 1. Anything else is no answer: ClickHouse of old writes the text of an error
+    /// behind the rows that it has sent.
+    pub fn flag(&mut self) -> Result<bool, Fault> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            _ => Err(Fault::new(
+                Kind::Garbled,
+                "an answer of ClickHouse holds neither 0 nor 1 where one must be",
+            )),
+        }
+    }
+
     /// UInt32.
     pub fn u32(&mut self) -> Result<u32, Fault> {
         self.array().map(u32::from_le_bytes)
@@ -115,6 +128,9 @@ mod tests {
         assert_eq!(reader.text().unwrap(), "\u{fffd}a");
         assert!(reader.is_empty());
         assert_eq!(reader.u8().unwrap_err().kind, Kind::Garbled);
+        let mut flags = Reader::new(b"\x01\x00Code: 241. DB::Exception");
+        assert_eq!((flags.flag(), flags.flag()), (Ok(true), Ok(false)));
+        assert_eq!(flags.flag().unwrap_err().kind, Kind::Garbled);
     }
 
     #[test]

@@ -90,7 +90,7 @@ impl Rows {
 
 /// Checks one row and notes what is needed of it.
 fn walk(reader: &mut Reader<'_>) -> Result<Row, Fault> {
-    let ours = reader.u8()? != 0;
+    let ours = reader.flag()?;
     let shard = reader.u32()?;
     let part_bytes = reader.bytes()?;
     if std::str::from_utf8(part_bytes).is_err() {

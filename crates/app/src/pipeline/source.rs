@@ -143,7 +143,7 @@ impl Source {
             }
             if looked.elapsed() >= LAYOUT_INTERVAL {
                 looked = Instant::now();
-                if Layout::detect(&client, &self.config).await? != layout {
+                if !layout.is_as(&Layout::detect(&client, &self.config).await?) {
                     return Err(Stopped::Changed);
                 }
             }

@@ -6,10 +6,12 @@
 //! from a measured failure: never a highest number (blocks may appear out of order), always row
 //! accounting (a merge may have swallowed an unread part).
 
+mod partition;
 mod rows;
 
 use super::minutes::Minutes;
-use super::part::Part;
+use super::part::{Part, differ};
+pub use partition::{Loose, Partition, Segment};
 pub use rows::Rows;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,52 +25,6 @@ pub const KEYS_WITH_BLOCKS_MAX: usize = 250_000;
 const ABSENT_MAX: u32 = 1_000;
 /// Most ranges of blocks that are told to ClickHouse in one condition, some 45 bytes each.
 const RANGES_MAX: usize = 2_000;
-
-/// A consumed range of insert blocks of one partition.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Segment {
-    /// First block.
-    pub lo: i64,
-    /// Last block.
-    pub hi: i64,
-    /// Level of the part it was read from.
-    pub level: u64,
-    /// Mutation version of that part.
-    pub mutation: i64,
-    /// Rows consumed, wanted or not.
-    pub rows: u64,
-    /// Of these, rows passed over unread: they were there before the start.
-    pub passed: u64,
-    /// Where reading goes on in the same part; `None`: all of it is consumed.
-    pub next_offset: Option<u64>,
-    /// Recency: higher was consumed later.
-    pub serial: u64,
-    /// The rows that were read.
-    pub read: Rows,
-    /// No part of the last listing holds it.
-    pub absent: bool,
-    /// It will not come back under its number: only its keys count.
-    pub gone: bool,
-}
-
-impl Segment {
-    fn of(part: &Part, serial: u64) -> Segment {
-        let Part { lo, hi, level, mutation, .. } = *part;
-        Segment { lo, hi, level, mutation, serial, next_offset: Some(0), ..Segment::default() }
-    }
-
-    fn forgotten(&self) -> u64 {
-        (self.read.wanted + self.passed).saturating_sub(self.read.keys.len() as u64)
-    }
-
-    fn is_within(&self, part: &Part) -> bool {
-        part.holds(self.lo, self.hi)
-    }
-
-    fn overlaps(&self, part: &Part) -> bool {
-        part.overlaps(self.lo, self.hi)
-    }
-}
 
 /// What is to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -96,46 +52,22 @@ pub struct Ledger {
     pub(super) keys_max: usize,
     /// What is not listed is gone: see [`super::table::Abilities::plain`].
     pub(super) plain: bool,
+    /// Parts become visible in the order of their blocks: see [`super::table::Abilities::ordered`].
+    pub(super) ordered: bool,
     /// Segments that were listed before and are not in the last listing.
     absent: usize,
 }
 
 impl Default for Ledger {
     fn default() -> Ledger {
-        Ledger { partitions: BTreeMap::new(), serial: 0, keys_max: KEYS_MAX, plain: false, absent: 0 }
-    }
-}
-
-/// Consumed ranges of one partition.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Partition {
-    pub segments: Vec<Segment>,
-    /// Rows delivered out of mixed parts that are not yet consumed to the end.
-    pub loose: Vec<Loose>,
-    /// In how many listings in a row no part of it was seen.
-    pub absent: u32,
-}
-
-/// Rows delivered out of a mixed part.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Loose {
-    /// First block of the part.
-    pub lo: i64,
-    /// Last block of the part.
-    pub hi: i64,
-    /// Level of the part.
-    pub level: u64,
-    /// Mutation version of the part.
-    pub mutation: i64,
-    /// In this very part, all rows before this offset have been dealt with.
-    pub next_offset: u64,
-    /// The rows.
-    pub read: Rows,
-}
-
-impl Loose {
-    fn is_of(&self, part: &Part) -> bool {
-        (self.lo, self.hi, self.level, self.mutation) == (part.lo, part.hi, part.level, part.mutation)
+        Ledger {
+            partitions: BTreeMap::new(),
+            serial: 0,
+            keys_max: KEYS_MAX,
+            plain: false,
+            ordered: false,
+            absent: 0,
+        }
     }
 }
 
@@ -156,9 +88,16 @@ impl Ledger {
     pub fn plan(&mut self, parts: &[Part]) -> Vec<Work> {
         self.note_absent(parts);
         let mut works = Vec::new();
+        let mut unread: BTreeMap<(u32, String), Vec<(i64, i64)>> = BTreeMap::new();
         for part in parts {
             let partition = self.partitions.entry(part.partition_key()).or_default();
-            works.extend(partition.judge(part));
+            let blocks = unread.entry(part.partition_key()).or_default();
+            let work = partition.judge(part, self.ordered);
+            blocks.extend(work.as_ref().map(|_| (part.lo, part.hi)));
+            works.extend(work);
+        }
+        for (key, blocks) in unread {
+            self.partitions.entry(key).or_default().unread = blocks;
         }
         self.forget_dropped(parts);
         self.evict();
@@ -176,23 +115,24 @@ impl Ledger {
         for ((shard, id), partition) in &mut self.partitions {
             let parts = listed.get(&(*shard, id.as_str())).map_or(&[][..], Vec::as_slice);
             for segment in &mut partition.segments {
-                let is_there = |part: &&Part| match self.plain {
-                    // A part never changes under its name, and no merge is undone.
-                    true => segment.is_within(part) && !segment.contradicts(part),
+                segment.gone |= parts.iter().any(|part| segment.contradicts(part, self.plain));
+                let is_there = parts.iter().any(|part| match self.plain {
+                    true => segment.is_within(part),
                     // A lagging replica shows the sources of a part that was consumed.
                     false => segment.overlaps(part),
-                };
+                });
                 let was_absent = segment.absent;
-                segment.absent = segment.gone || !parts.iter().any(is_there);
+                segment.absent = segment.gone || !is_there;
                 self.absent += usize::from(segment.absent && !was_absent);
                 segment.gone |= segment.absent && self.plain;
             }
-            if self.plain {
-                let is_gone = |l: &mut Loose| !parts.iter().any(|part| part.holds(l.lo, l.hi));
-                for Loose { lo, hi, read, .. } in partition.loose.extract_if(.., is_gone) {
-                    let (absent, gone) = (true, true);
-                    partition.segments.push(Segment { lo, hi, read, absent, gone, ..Segment::default() });
-                }
+            let is_gone = |loose: &mut Loose| {
+                let is_away = self.plain && !parts.iter().any(|part| part.holds(loose.lo, loose.hi));
+                is_away || parts.iter().any(|part| loose.contradicts(part))
+            };
+            for Loose { lo, hi, read, .. } in partition.loose.extract_if(.., is_gone) {
+                let (absent, gone) = (true, true);
+                partition.segments.push(Segment { lo, hi, read, absent, gone, ..Segment::default() });
             }
             // What is gone and has no keys tells nothing.
             partition.segments.retain(|s| !s.gone || !s.read.keys.is_empty());
@@ -227,7 +167,11 @@ impl Ledger {
     /// `read` are the wanted ones among them.
     pub fn consume(&mut self, part: &Part, rows: u64, next_offset: Option<u64>, read: Rows) {
         let serial = self.next_serial();
-        let segment = self.partitions.entry(part.partition_key()).or_default().segment(part, serial);
+        let partition = self.partitions.entry(part.partition_key()).or_default();
+        if next_offset.is_none() {
+            partition.note_read(part);
+        }
+        let segment = partition.segment(part, serial);
         segment.rows += rows;
         segment.next_offset = next_offset;
         segment.serial = serial;
@@ -246,8 +190,8 @@ impl Ledger {
     pub fn deliver(&mut self, part: &Part, next_offset: u64, read: Rows) {
         let partition = self.partitions.entry(part.partition_key()).or_default();
         let at = partition.loose.iter().position(|l| l.is_of(part)).unwrap_or_else(|| {
-            let Part { lo, hi, level, mutation, .. } = *part;
-            partition.loose.push(Loose { lo, hi, level, mutation, ..Loose::default() });
+            let Part { lo, hi, level, mutation, times, .. } = *part;
+            partition.loose.push(Loose { lo, hi, level, mutation, times, ..Loose::default() });
             partition.loose.len() - 1
         });
         let loose = &mut partition.loose[at];
@@ -260,6 +204,7 @@ impl Ledger {
     pub fn settle(&mut self, part: &Part, whole: Option<Rows>) {
         let serial = self.next_serial();
         let partition = self.partitions.entry(part.partition_key()).or_default();
+        partition.note_read(part);
         let mut merged = Segment { rows: part.rows, next_offset: None, ..Segment::of(part, serial) };
         for loose in partition.loose.extract_if(.., |l| part.holds(l.lo, l.hi)) {
             merged.read.merge(loose.read);
@@ -283,23 +228,27 @@ impl Ledger {
     }
 
     /// How many rows of `part` must be new, by its number of rows. `None` where that cannot be
-    /// said: a mutation may have deleted rows, or a range reaches beyond the part.
+    /// said: consumed rows may have been deleted, or a range reaches beyond the part.
     pub fn expected_new(&self, part: &Part) -> Option<u64> {
         let Some(partition) = self.partitions.get(&part.partition_key()) else { return Some(part.rows) };
-        let mut consumed = 0;
-        for segment in partition.segments.iter().filter(|s| !s.gone && s.overlaps(part)) {
-            if !segment.is_within(part) || segment.is_mutated_in(part) {
-                return None;
-            }
-            consumed += segment.rows;
-        }
+        let held = partition.held(part).filter(|held| held.is_counted(part))?;
+        let (mut consumed, mut is_begun) = (held.rows, false);
         for loose in partition.loose.iter().filter(|l| part.overlaps(l.lo, l.hi)) {
             if !part.holds(loose.lo, loose.hi) {
                 return None;
             }
-            consumed += loose.read.wanted;
+            (consumed, is_begun) = (consumed + loose.read.wanted, true);
         }
-        part.rows.checked_sub(consumed)
+        let new = part.rows.checked_sub(consumed)?;
+        // Rows that are dated otherwise than the consumed ones came, so as many of these went.
+        let is_odd = new == 0 && !is_begun && differ(held.times, part.times);
+        (!is_odd).then_some(new)
+    }
+
+    /// Whether a mutation may have deleted consumed rows of `part`, or a range reaches beyond it.
+    pub fn is_mutated(&self, part: &Part) -> bool {
+        let partition = self.partitions.get(&part.partition_key());
+        partition.is_some_and(|partition| partition.held(part).is_none_or(|held| held.is_mutated))
     }
 
     /// Whether a range or a mixed part of it is consumed in part.
@@ -424,6 +373,13 @@ impl Ledger {
         self.partitions.is_empty()
     }
 
+    /// Forgets all keys.
+    #[cfg(test)]
+    pub fn forget_keys(&mut self) {
+        let segments = self.partitions.values_mut().flat_map(|p| &mut p.segments);
+        segments.for_each(|segment| segment.read.keys.clear());
+    }
+
     /// How many keys of consumed ranges are held.
     #[cfg(test)]
     pub fn keys_in_segments(&self) -> usize {
@@ -461,99 +417,6 @@ impl Ledger {
     pub(super) fn resume_serial(&mut self) {
         let segments = self.partitions.values().flat_map(|p| &p.segments);
         self.serial = segments.map(|s| s.serial).max().unwrap_or(0);
-    }
-}
-
-impl Segment {
-    /// Whether it is this part, consumed to the end.
-    fn is_whole(&self, part: &Part) -> bool {
-        let same = (self.lo, self.hi, self.rows) == (part.lo, part.hi, part.rows);
-        same && !self.gone && self.next_offset.is_none()
-    }
-
-    /// Whether a mutation touched its rows on their way into `part`. Mutations are numbered as
-    /// blocks are, and do not touch later ones.
-    fn is_mutated_in(&self, part: &Part) -> bool {
-        self.mutation != part.mutation && self.lo < part.mutation
-    }
-
-    /// Whether a part has its numbers and cannot be what was consumed.
-    fn contradicts(&self, part: &Part) -> bool {
-        if (self.lo, self.hi) != (part.lo, part.hi) {
-            return false;
-        }
-        let same = (self.level, self.mutation) == (part.level, part.mutation);
-        (same && self.next_offset.is_none() && self.rows != part.rows) || part.level < self.level
-    }
-}
-
-impl Partition {
-    /// The segment with the range of `part`, which is made if there is none.
-    fn segment(&mut self, part: &Part, serial: u64) -> &mut Segment {
-        let is_same = |s: &Segment| !s.gone && (s.lo, s.hi) == (part.lo, part.hi);
-        let at = self.segments.iter().position(is_same).unwrap_or_else(|| {
-            self.segments.push(Segment::of(part, serial));
-            self.segments.len() - 1
-        });
-        &mut self.segments[at]
-    }
-
-    /// What there is to do for `part`, if anything.
-    fn judge(&mut self, part: &Part) -> Option<Work> {
-        let in_progress = self.loose.iter().any(|l| part.overlaps(l.lo, l.hi));
-        let exact = self.segments.iter_mut().find(|s| !s.gone && (s.lo, s.hi) == (part.lo, part.hi));
-        if let Some(segment) = exact {
-            match segment.next_offset {
-                // Not while rows of it were delivered out of a merged part that another replica showed.
-                Some(from)
-                    if !in_progress && (segment.level, segment.mutation) == (part.level, part.mutation) =>
-                {
-                    return Some(Work::Fresh { part: part.clone(), from });
-                }
-                // A mutation or a merge with itself never adds rows.
-                None if part.rows <= segment.rows => {
-                    if part.rows < segment.rows {
-                        // Nobody knows which rows were deleted.
-                        segment.read.minutes = Minutes::default();
-                    }
-                    segment.level = part.level;
-                    segment.mutation = part.mutation;
-                    segment.rows = part.rows;
-                    return None;
-                }
-                _ => return Some(Work::Mixed(part.clone())),
-            }
-        }
-        let live = || self.segments.iter().filter(|s| !s.gone);
-        // A lagging replica shows the sources of a part that was consumed.
-        if live().any(|s| s.lo <= part.lo && part.hi <= s.hi) {
-            return None;
-        }
-        if !in_progress && !live().any(|s| s.overlaps(part)) {
-            return Some(Work::Fresh { part: part.clone(), from: 0 });
-        }
-        let held: Vec<&Segment> = live().filter(|s| s.is_within(part)).collect();
-        let rows: u64 = held.iter().map(|s| s.rows).sum();
-        let whole = held.iter().all(|s| s.next_offset.is_none() && !s.is_mutated_in(part));
-        if !whole || rows != part.rows || in_progress {
-            return Some(Work::Mixed(part.clone()));
-        }
-        self.relabel(part);
-        None
-    }
-
-    /// A merge of consumed parts only.
-    fn relabel(&mut self, part: &Part) {
-        let mut merged = Segment { rows: part.rows, next_offset: None, ..Segment::of(part, 0) };
-        for segment in self.segments.extract_if(.., |s| !s.gone && s.is_within(part)) {
-            merged.serial = merged.serial.max(segment.serial);
-            merged.passed += segment.passed;
-            merged.read.wanted += segment.read.wanted;
-            merged.read.minutes.merge(&segment.read.minutes);
-            merged.read.keys.extend(segment.read.keys);
-        }
-        merged.read.sort();
-        self.segments.push(merged);
     }
 }
 

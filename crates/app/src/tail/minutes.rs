@@ -45,9 +45,14 @@ impl Minutes {
         self.0.values().sum()
     }
 
-    /// Whether it has at least the rows of `other` in every minute.
-    pub fn covers(&self, other: &Minutes) -> bool {
-        other.0.iter().all(|(minute, rows)| self.rows(*minute) >= *rows)
+    /// Whether it has at least the rows of `other` in every minute from `from` on.
+    pub fn covers(&self, other: &Minutes, from: u64) -> bool {
+        other.0.range(from..).all(|(minute, rows)| self.rows(*minute) >= *rows)
+    }
+
+    /// The first minute with rows.
+    pub fn first(&self) -> Option<u64> {
+        self.0.keys().next().copied()
     }
 
     /// As text: minutes as differences, and their rows, in LEB128 and Base64.

@@ -7,7 +7,7 @@
 
 use super::ledger;
 use super::minutes::Minutes;
-use super::part::Part;
+use super::part::{Expired, Part, Times, differ};
 use super::parts::{Parts, Step};
 use super::sieve::Sieve;
 use super::table::{Bound, Seen, Table};
@@ -27,6 +27,7 @@ const CREATED_SLACK_NS: u64 = 2_000_000_000;
 pub struct Mixed {
     shard: u32,
     name: String,
+    times: Option<Times>,
     rows: VecDeque<New>,
     /// Whether `rows` are all that are new.
     complete: bool,
@@ -41,12 +42,13 @@ pub struct Mixed {
 impl Mixed {
     /// Whether it is about this part.
     pub fn is_of(&self, part: &Part) -> bool {
-        self.shard == part.shard && self.name == part.name
+        self.shard == part.shard && self.name == part.name && !differ(self.times, part.times)
     }
 
     /// Gives up the next row of `part`: its offset.
     pub fn pass_over(&mut self, part: &Part) -> Option<u64> {
-        self.rows.pop_front_if(|_| self.shard == part.shard && self.name == part.name).map(|row| row.offset)
+        let is_of = self.is_of(part);
+        self.rows.pop_front_if(|_| is_of).map(|row| row.offset)
     }
 }
 
@@ -103,10 +105,12 @@ impl<T: Table> Parts<T> {
         let mut rows = Rows::default();
         if !offsets.is_empty() {
             rows = self.table.read_at(&part, &offsets).await?;
-            if rows.len() != offsets.len() {
+            rows.sort_by_key(|_, row| row.offset);
+            // Other rows than were looked at are those of another part of its name.
+            if !rows.rows().iter().map(|row| row.key).eq(wanted.iter().map(|row| row.key)) {
+                self.mixed = None;
                 return Ok(Step::Vanished(part.name));
             }
-            rows.sort_by_key(|_, row| row.offset);
         }
         let next_offset = match offsets.last() {
             Some(last) if mixed.rows.len() > count => last + 1,
@@ -265,9 +269,15 @@ impl<T: Table> Parts<T> {
         mixed: &mut Mixed,
     ) {
         let told = self.position.ledger.by_minute(part);
-        // Where rows may have been deleted, numbers prove nothing.
-        let is_mutated = self.position.ledger.expected_new(part).is_none();
-        let counts = told.exact && !is_mutated && present.covers(&told.consumed);
+        // Where rows may have been deleted, numbers prove nothing; of minutes after the oldest row that
+        // is left, none has expired.
+        let from = match part.expired {
+            Expired::Nothing => 0,
+            Expired::Oldest => present.first().map_or(0, |first| first + 1),
+            Expired::Any => u64::MAX,
+        };
+        let is_mutated = self.position.ledger.is_mutated(part);
+        let counts = told.exact && !is_mutated && present.covers(&told.consumed, from);
         let mut uncertain = 0;
         let Mixed { rows, uncertain: minutes, .. } = mixed;
         rows.retain(|row| {
@@ -276,6 +286,7 @@ impl<T: Table> Parts<T> {
             }
             let minute = Minutes::of(row.timestamp_ns);
             let surplus = present.rows(minute).saturating_sub(told.consumed.rows(minute));
+            let counts = counts && minute >= from;
             if counts && surplus == 0 {
                 return false;
             }
@@ -296,8 +307,8 @@ impl Mixed {
         let complete = first.left == 0;
         let rows: VecDeque<New> = first.rows.into_sorted_vec().into();
         let next_offset = rows.back().map_or(0, |last| last.offset + 1);
-        let (shard, name) = (part.shard, part.name.clone());
-        Mixed { shard, name, rows, complete, next_offset, uncertain: BTreeSet::new(), whole: None }
+        let (shard, name, times) = (part.shard, part.name.clone(), part.times);
+        Mixed { shard, name, times, rows, complete, next_offset, uncertain: BTreeSet::new(), whole: None }
     }
 
     /// Rows of it as delivered ones. Those that may have been consumed before do not count by their

@@ -21,7 +21,7 @@ mod table;
 
 pub use progress::{Backlog, backlog};
 
-use crate::clickhouse::{Client, Fault, Layout, Rows};
+use crate::clickhouse::{Client, Fault, Kind, Layout, Rows, is_other_table};
 use crate::config::{self, Start};
 use crate::events::Event;
 use by_time::Looks;
@@ -143,7 +143,8 @@ impl Tail {
         Ok(Tail { reader })
     }
 
-    /// The next batch; `None` if there is nothing new. Dropping the future loses nothing.
+    /// The next batch, after a bounded number of questions: it may be empty, with a position that moved on.
+    /// `None` if there is nothing new. Dropping the future loses nothing.
     pub async fn next(&mut self) -> Result<Option<Batch>, Fault> {
         match &mut self.reader {
             Reader::Parts(parts) => parts.next().await,
@@ -161,6 +162,36 @@ impl Tail {
     }
 }
 
+/// What is done after an answer that was too big or unreadable.
+enum Retreat {
+    /// Fewer rows are taken.
+    Smaller,
+    /// The single row at hand is passed over: it had its chances.
+    PassOver(Fault),
+}
+
+/// Takes fewer of `slice_rows` after an answer that was too big or unreadable; a single row gets some
+/// chances, counted in `row_failures`. Any other fault, and one that still has chances, comes back.
+fn retreat(fault: Fault, slice_rows: &mut u64, row_failures: &mut u32) -> Result<Retreat, Fault> {
+    if !matches!(fault.kind, Kind::TooBig | Kind::TooSlow | Kind::Garbled) {
+        return Err(fault);
+    }
+    if *slice_rows > 1 {
+        *slice_rows = (*slice_rows / 8).max(1);
+        return Ok(Retreat::Smaller);
+    }
+    // The server is slow now; no row is to blame.
+    if fault.kind == Kind::TooSlow {
+        return Err(fault);
+    }
+    *row_failures += 1;
+    if *row_failures < ROW_ATTEMPTS {
+        return Err(fault);
+    }
+    *row_failures = 0;
+    Ok(Retreat::PassOver(fault))
+}
+
 /// What a position is about.
 struct Is<'a> {
     /// Database and table.
@@ -175,7 +206,7 @@ struct Is<'a> {
 fn at(is: &Is<'_>, start: Start, saved: Option<Position>, now_ns: u64) -> Position {
     let since_ns = if let Start::At(ns) = start { ns } else { 0 };
     let mut position = saved.unwrap_or_else(|| Position::start(is.name, since_ns, now_ns));
-    if !position.identity.is_empty() && !is.identity.is_empty() && position.identity != is.identity {
+    if is_other_table(&position.identity, is.identity) {
         Event::TableCreatedAnew { table: is.name }.emit();
         // All its rows are new.
         position = Position::start(is.name, position.since_ns, now_ns);

@@ -1,5 +1,48 @@
 //! One active part, told by its name.
 
+/// Event times of the oldest and the newest row of a part, nanoseconds since the epoch, as coarse as
+/// the column is by which the table is partitioned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// Of the oldest.
+    pub oldest_ns: u64,
+    /// Of the newest.
+    pub newest_ns: u64,
+}
+
+impl Times {
+    /// Whether `other` lies within.
+    pub fn hold(&self, other: &Times) -> bool {
+        self.oldest_ns <= other.oldest_ns && other.newest_ns <= self.newest_ns
+    }
+
+    /// The times of the rows of both.
+    pub fn and(&self, other: &Times) -> Times {
+        Times {
+            oldest_ns: self.oldest_ns.min(other.oldest_ns),
+            newest_ns: self.newest_ns.max(other.newest_ns),
+        }
+    }
+}
+
+/// Whether both are told and differ.
+pub fn differ(one: Option<Times>, other: Option<Times>) -> bool {
+    one.zip(other).is_some_and(|(one, other)| one != other)
+}
+
+/// Which rows of a part may be gone without a mutation that its name would tell of: merges leave rows
+/// out.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Expired {
+    /// None.
+    #[default]
+    Nothing,
+    /// The oldest: they may be older than the table keeps rows.
+    Oldest,
+    /// Any.
+    Any,
+}
+
 /// One active part as it was listed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
@@ -19,11 +62,17 @@ pub struct Part {
     pub mutation: i64,
     /// Rows.
     pub rows: u64,
+    /// Tell it from another part of its name, with as many rows, of a table that was created anew or
+    /// whose blocks are counted anew; `None` where they cannot be told without reading rows.
+    pub times: Option<Times>,
+    /// Which rows of its sources it may lack.
+    pub expired: Expired,
 }
 
 impl Part {
     /// Parses the name; `None` if it is not a MergeTree part's. It is parsed against the partition
-    /// id, which may itself hold separators.
+    /// id, which may itself hold separators. What else is told of it is to be
+    /// added.
     pub fn parse(shard: u32, partition: &str, name: &str, rows: u64) -> Option<Part> {
         let rest = name.strip_prefix(partition)?.strip_prefix('_')?;
         let numbers: Vec<i64> = rest.split('_').map(str::parse).collect::<Result<_, _>>().ok()?;
@@ -34,7 +83,9 @@ impl Part {
         };
         let level = u64::try_from(level).ok()?;
         let (partition, name) = (partition.to_string(), name.to_string());
-        (lo <= hi).then_some(Part { shard, partition, name, lo, hi, level, mutation, rows })
+        let (times, expired) = (None, Expired::Nothing);
+        let part = Part { shard, partition, name, lo, hi, level, mutation, rows, times, expired };
+        (lo <= hi).then_some(part)
     }
 
     /// Shard and partition.

@@ -10,7 +10,7 @@ use super::position::Position;
 use super::progress::Progress;
 use super::sieve::Sieve;
 use super::table::{Listing, Piece, Table};
-use super::{Batch, ROW_ATTEMPTS};
+use super::{Batch, Retreat, retreat};
 use crate::clickhouse::{Fault, Kind, Row, Rows};
 use crate::config::{CatchUp, Start};
 use crate::events::Event;
@@ -22,6 +22,9 @@ const PARTS_PER_READ_MAX: usize = 64;
 const KEYS_PER_READ_MAX: u64 = 1_000_000;
 /// Most listings for one batch: a part that is always gone when it is read needs another poll.
 const LISTINGS_MAX: u32 = 5;
+/// Most steps without rows for one batch: then the caller is told how far reading came, with an empty one. Each step
+/// is a handful of questions about at most `batch_rows` rows, or the keys of one part.
+const STEPS_MAX: u32 = 32;
 /// Listings by so many batches of a backlog, so that rows that arrive meanwhile are seen.
 const BATCHES_PER_LISTING: u32 = 4;
 /// With more batches waiting, the newest rows are read in between.
@@ -108,7 +111,8 @@ impl<T: Table> Parts<T> {
             progress: Progress::default(),
         };
         let ledger = &mut reader.position.ledger;
-        (ledger.plain, ledger.keys_max) = (abilities.plain, options.keys_max);
+        (ledger.plain, ledger.ordered, ledger.keys_max) =
+            (abilities.plain, abilities.ordered, options.keys_max);
         if is_first {
             reader.pass_over(start).await?;
         }
@@ -121,10 +125,10 @@ impl<T: Table> Parts<T> {
         self.position.to_json()
     }
 
-    /// The next batch.
+    /// The next batch; an empty one after many rows that are not wanted.
     pub async fn next(&mut self) -> Result<Option<Batch>, Fault> {
         let mut listings = 0;
-        loop {
+        for _ in 0..STEPS_MAX {
             if self.queue.is_empty() || self.batches >= BATCHES_PER_LISTING {
                 if listings == LISTINGS_MAX {
                     return Ok(None);
@@ -143,6 +147,7 @@ impl<T: Table> Parts<T> {
                 Err(fault) => self.retreat(fault)?,
             }
         }
+        Ok(Some(Batch::new(Rows::default(), self.position.to_json())))
     }
 
     /// Lists the parts and plans what to read.
@@ -214,26 +219,19 @@ impl<T: Table> Parts<T> {
         }
     }
 
-    /// After an answer that was too big or unreadable: take fewer rows; at a single row, give it
-    /// some chances and then pass it over.
+    /// After an answer that was too big or unreadable: takes fewer rows, or passes over the one at hand.
     fn retreat(&mut self, fault: Fault) -> Result<(), Fault> {
-        if !matches!(fault.kind, Kind::TooBig | Kind::TooSlow | Kind::Garbled) {
-            return Err(fault);
-        }
-        if self.slice_rows > 1 {
-            self.slice_rows = (self.slice_rows / 8).max(1);
-            return Ok(());
-        }
-        if fault.kind == Kind::TooSlow {
-            return Err(fault);
-        }
-        self.row_failures += 1;
-        if self.row_failures < ROW_ATTEMPTS {
-            return Err(fault);
-        }
-        self.row_failures = 0;
+        let fault = match retreat(fault, &mut self.slice_rows, &mut self.row_failures)? {
+            Retreat::Smaller => return Ok(()),
+            Retreat::PassOver(fault) => fault,
+        };
         let Some(work) = self.queue.get(self.at).cloned() else { return Err(fault) };
         let (part, offset) = match work {
+            // The last piece of a part with deleted rows reaches over all that stands beyond their gaps.
+            Work::Fresh { part, from } if part.mutation > 0 && from + 1 >= part.rows => {
+                self.queue[self.at] = Work::Mixed(part);
+                return Ok(());
+            }
             Work::Fresh { part, from } => {
                 let next = (from + 1 < part.rows).then_some(from + 1);
                 self.position.ledger.consume(&part, 1, next, ledger::Rows::default());
@@ -316,7 +314,8 @@ impl<T: Table> Parts<T> {
         // All pieces up to the first that is gone; what follows it is listed anew.
         let filtered = self.is_filtered();
         let is_there = |(piece, found): &(&Piece, &u64)| match filtered {
-            true => **found > 0,
+            // More rows than the part has been counted to have stand beyond gaps of deleted ones.
+            true => **found > 0 && **found <= piece.to - piece.from,
             false => **found == piece.to - piece.from,
         };
         let whole = pieces.iter().zip(&found).take_while(is_there).count();

@@ -9,6 +9,7 @@
 use super::by_time::Scan;
 use super::ledger::{Ledger, Loose, Partition, Rows, Segment};
 use super::minutes::Minutes;
+use super::part::Times;
 use anyhow::{Context, bail};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
@@ -16,6 +17,8 @@ use serde::{Deserialize, Serialize};
 
 /// Most row keys stored with the position: 8 bytes each, about 350 KB of JSON.
 pub const KEYS_STORED_MAX: usize = 32_768;
+/// Most ranges of unread blocks of one partition that are stored, some 20 bytes each.
+const UNREAD_STORED_MAX: usize = 200;
 /// How much earlier than the first start a row of a part that was passed over may be dated, to be
 /// delivered if it cannot be told from those, nanoseconds.
 const LATENESS_NS: u64 = 3_600 * 1_000_000_000;
@@ -70,6 +73,8 @@ struct StoredPartition {
     loose: Vec<(i64, i64, String)>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     mixed: Vec<StoredLoose>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    unread: Vec<(i64, i64)>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -77,6 +82,9 @@ struct StoredSegment {
     blocks: (i64, i64),
     level: u64,
     mutation: i64,
+    /// Oldest and newest; earlier versions did not note them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    times: Option<(u64, u64)>,
     rows: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next_offset: Option<u64>,
@@ -95,6 +103,8 @@ struct StoredLoose {
     blocks: (i64, i64),
     level: u64,
     mutation: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    times: Option<(u64, u64)>,
     next_offset: u64,
     #[serde(flatten)]
     read: StoredRows,
@@ -152,6 +162,7 @@ impl Position {
             segments: partition.segments.iter().map(|s| s.stored(stored_serial_min)).collect(),
             loose: Vec::new(),
             mixed: partition.loose.iter().map(Loose::stored).collect(),
+            unread: stored_blocks(&partition.unread),
         });
         let stored = Stored {
             version: VERSION,
@@ -207,12 +218,14 @@ impl Position {
                 loose.push(Loose { lo, hi, read, ..Loose::default() });
             }
             for mixed in partition.mixed {
-                let StoredLoose { blocks: (lo, hi), level, mutation, next_offset, read } = mixed;
-                loose.push(Loose { lo, hi, level, mutation, next_offset, read: read.rows()? });
+                let StoredLoose { blocks: (lo, hi), level, mutation, times, next_offset, read } = mixed;
+                let (times, read) = (times.map(from_pair), read.rows()?);
+                loose.push(Loose { lo, hi, level, mutation, times, next_offset, read });
             }
-            ledger
-                .partitions
-                .insert((partition.shard, partition.id), Partition { segments, loose, absent: 0 });
+            ledger.partitions.insert(
+                (partition.shard, partition.id),
+                Partition { segments, unread: partition.unread, loose, absent: 0 },
+            );
         }
         ledger.resume_serial();
         let Stored { table, identity, share, since_ns, as_of_ns, scan, .. } = stored;
@@ -228,6 +241,7 @@ impl Segment {
             blocks: (self.lo, self.hi),
             level: self.level,
             mutation: self.mutation,
+            times: self.times.map(as_pair),
             rows: self.rows,
             next_offset: self.next_offset,
             serial: self.serial,
@@ -250,6 +264,7 @@ impl StoredSegment {
             hi: self.blocks.1,
             level: self.level,
             mutation: self.mutation,
+            times: self.times.map(from_pair),
             rows: self.rows,
             passed,
             next_offset: self.next_offset,
@@ -267,10 +282,28 @@ impl Loose {
             blocks: (self.lo, self.hi),
             level: self.level,
             mutation: self.mutation,
+            times: self.times.map(as_pair),
             next_offset: self.next_offset,
             read: StoredRows::of(&self.read, self.read.keys.len() <= KEYS_STORED_MAX),
         }
     }
+}
+
+/// Blocks of unread parts; if they are many, as one range with all of them.
+fn stored_blocks(unread: &[(i64, i64)]) -> Vec<(i64, i64)> {
+    let ends = (unread.iter().map(|(lo, _)| *lo).min(), unread.iter().map(|(_, hi)| *hi).max());
+    match ends {
+        (Some(lo), Some(hi)) if unread.len() > UNREAD_STORED_MAX => vec![(lo, hi)],
+        _ => unread.to_vec(),
+    }
+}
+
+fn as_pair(times: Times) -> (u64, u64) {
+    (times.oldest_ns, times.newest_ns)
+}
+
+fn from_pair((oldest_ns, newest_ns): (u64, u64)) -> Times {
+    Times { oldest_ns, newest_ns }
 }
 
 fn pack(keys: &[u64]) -> String {
@@ -308,8 +341,15 @@ mod tests {
         let mut position = Position::start("d.t", 5, 6);
         position.ledger.consume(&part("p_1_1_0", 2), 2, None, keys([9, 3]));
         position.ledger.consume(&part("p_2_2_0", 10), 4, Some(4), keys([1, 2, 3, 4]));
-        position.ledger.deliver(&part("p_1_5_1", 20), 7, keys([8]));
-        assert_eq!(Position::from_json(&position.to_json()).unwrap(), position);
+        let times = Some(Times { oldest_ns: 60_000_000_000, newest_ns: 70_000_000_000 });
+        position.ledger.consume(&Part { times, ..part("p_3_3_0", 1) }, 1, None, keys([5]));
+        position.ledger.deliver(&Part { times, ..part("p_1_5_1", 20) }, 7, keys([8]));
+        position.ledger.plan(&[part("p_7_7_0", 1)]);
+        let mut read = Position::from_json(&position.to_json()).unwrap();
+        // Segments are told to be absent by each listing anew.
+        read.ledger.plan(&[part("p_7_7_0", 1)]);
+        assert_eq!(read, position);
+        assert_eq!(stored_blocks(&[(1, 1), (5, 6), (3, 3)].repeat(100)), [(1, 6)]);
     }
 
     #[test]
@@ -340,6 +380,11 @@ mod tests {
         assert_eq!(position.ledger.known(&merged), [8, 9]);
         assert_eq!(position.ledger.unknown(&merged), 5);
         assert_eq!(position.ledger.expected_new(&merged), Some(13));
+        // Times are noted when the part is listed next; from then on another part is told from it.
+        let mut ledger = position.ledger;
+        let at = |newest_ns| Part { times: Some(Times { oldest_ns: 7, newest_ns }), ..part("p_2_2_0", 5) };
+        assert!(ledger.plan(&[at(8)]).is_empty());
+        assert_eq!(ledger.plan(&[at(9)]).len(), 1);
     }
 
     #[test]

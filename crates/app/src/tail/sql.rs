@@ -4,7 +4,7 @@
 //! is answered from the parts' own counts) and needs no right but SELECT on the table.
 
 use super::BATCH_BYTES_MAX;
-use super::part::Part;
+use super::part::{Expired, Part, Times};
 use super::table::{Abilities, Bound, Listing, Piece, Seen, Table};
 use crate::clickhouse::{Client, Fault, Kind, Layout, Reader, Rows, sql_text};
 use crate::events::{COUNTERS, add};
@@ -87,8 +87,11 @@ impl Sql {
             false => ("toUInt32(0)", ""),
         };
         let shards = self.layout.shard_condition().map_or_else(String::new, |c| format!(" WHERE {c}"));
+        let times = self.layout.times_of_parts();
         let sql = format!(
-            "SELECT {shard}, _partition_id, _part, count(), {extra} FROM {}{shards} GROUP BY {group}_partition_id, _part",
+            "SELECT {shard}, _partition_id, _part, count(), {}, {}, {extra} FROM {}{shards} GROUP BY {group}_partition_id, _part",
+            times.as_deref().unwrap_or("toUInt64(0), toUInt64(0)"),
+            self.layout.expired(),
             self.layout.table
         );
         let bytes = self.client.small(&sql).await?;
@@ -96,9 +99,16 @@ impl Sql {
         let mut parts = Vec::new();
         while !reader.is_empty() {
             let (shard, partition, name) = (reader.u32()?, reader.text()?, reader.text()?);
-            let (rows, extra) = (reader.u64()?, reader.u64()?);
+            let rows = reader.u64()?;
+            let told = Times { oldest_ns: reader.u64()?, newest_ns: reader.u64()? };
+            let expired = match reader.u8()? {
+                0 => Expired::Nothing,
+                1 => Expired::Oldest,
+                _ => Expired::Any,
+            };
+            let (extra, times) = (reader.u64()?, times.is_some().then_some(told));
             match Part::parse(shard, &partition, &name, rows) {
-                Some(part) => parts.push((part, extra)),
+                Some(part) => parts.push((Part { times, expired, ..part }, extra)),
                 None => {
                     let message = format!(
                         "{} has a part `{name}`, which is not named as MergeTree does",
@@ -122,8 +132,8 @@ impl Sql {
                     offset: reader.u64()?,
                     key: reader.u64()?,
                     timestamp_ns: reader.u64()?,
-                    ours: reader.u8()? != 0,
-                    bounded: reader.u8()? != 0,
+                    ours: reader.flag()?,
+                    bounded: reader.flag()?,
                 });
             }
             let read = reader.position();
@@ -144,6 +154,7 @@ impl Table for Sql {
             blocks: self.layout.keeps_blocks,
             created_at: self.layout.has_created_at(),
             plain: self.layout.plain,
+            ordered: self.layout.engine == "MergeTree",
             shared: self.layout.share.by_host(),
         }
     }

@@ -15,6 +15,9 @@ pub struct Abilities {
     /// One server, no replicas: what it lists is all there is, and a part that is not listed any
     /// more is gone.
     pub plain: bool,
+    /// Parts become visible in the order of their blocks: MergeTree numbers a part when it is shown. Replicated
+    /// tables number it before, in Keeper. (ClickHouse's source, `MergeTreeSink`.)
+    pub ordered: bool,
     /// Rows are shared with other workers: not all are ours.
     pub shared: bool,
 }

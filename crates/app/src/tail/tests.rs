@@ -12,6 +12,7 @@ use std::time::Duration;
 
 mod changes;
 mod cost;
+mod cuts;
 mod shares;
 
 const HOUR_NS: u64 = 3_600 * 1_000_000_000;

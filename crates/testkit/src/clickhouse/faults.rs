@@ -20,8 +20,26 @@ pub struct Fault {
 pub(super) enum Kind {
     Drop,
     Delay(Duration),
-    Cut { after_bytes: usize },
+    Cut { at: At, ended_by: EndedBy },
     Error { status: u16, code: u32, message: String },
+}
+
+/// Where an answer breaks off.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum At {
+    Bytes(usize),
+    Half,
+}
+
+/// What tells the end of an answer, and is missing where it breaks off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum EndedBy {
+    /// The last chunk, as ClickHouse does.
+    Chunk,
+    /// `Content-Length`.
+    Length,
+    /// The end of the connection, as HTTP/1.0 has it: the break looks like the end.
+    Connection,
 }
 
 impl Fault {
@@ -44,7 +62,14 @@ impl Fault {
     /// The answer breaks off after so many bytes of its body.
     #[must_use]
     pub fn cut(after_bytes: usize) -> Self {
-        Self::new(Kind::Cut { after_bytes })
+        Self::new(Kind::Cut { at: At::Bytes(after_bytes), ended_by: EndedBy::Chunk })
+    }
+
+    /// The answer breaks off in the middle of its body: of an even number of rows of equal length, exactly
+    /// between two.
+    #[must_use]
+    pub fn cut_in_half(ended_by: EndedBy) -> Self {
+        Self::new(Kind::Cut { at: At::Half, ended_by })
     }
 
     /// A ClickHouse exception with status 500, e.g. code 241 `MEMORY_LIMIT_EXCEEDED`.

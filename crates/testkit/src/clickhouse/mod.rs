@@ -11,7 +11,7 @@ mod frames;
 mod query;
 mod request;
 
-pub use faults::Fault;
+pub use faults::{EndedBy, Fault};
 
 use std::collections::HashMap;
 use std::fs::{self, File};

@@ -4,12 +4,12 @@
 use std::sync::atomic::Ordering;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, Method, Request, Response, header};
+use axum::http::{HeaderMap, Method, Request, Response, Version, header};
 use base64::Engine as _;
 use bytes::Bytes;
 
-use super::{Shared, faults, frames, query};
-use crate::http::{Answer, Dropped, broken_body, read_body, reply};
+use super::{EndedBy, Shared, faults, frames, query};
+use crate::http::{Answer, Dropped, broken_body, read_body, reply, unmarked_body};
 
 /// The largest request body taken.
 const BODY_BYTES_MAX: usize = 512 << 20;
@@ -84,11 +84,22 @@ async fn befall(fault: faults::Kind, run: impl Future<Output = Answer>) -> Answe
             let text = format!("Code: {code}. DB::Exception: {message}");
             Ok(exception(status, code, &text, ""))
         }
-        faults::Kind::Cut { after_bytes } => {
+        faults::Kind::Cut { at, ended_by } => {
             let (mut head, body) = run.await?.into_parts();
             let bytes = read_body(body, BODY_BYTES_MAX).await.unwrap_or_default();
+            let end = match at {
+                faults::At::Bytes(end) => end.min(bytes.len()),
+                faults::At::Half => bytes.len() / 2,
+            };
             head.headers.remove(header::CONTENT_LENGTH);
-            let kept = bytes.slice(..after_bytes.min(bytes.len()));
+            if ended_by == EndedBy::Length {
+                head.headers.insert(header::CONTENT_LENGTH, bytes.len().into());
+            }
+            let kept = bytes.slice(..end);
+            if ended_by == EndedBy::Connection {
+                head.version = Version::HTTP_10;
+                return Ok(Response::from_parts(head, unmarked_body(kept)));
+            }
             Ok(Response::from_parts(head, broken_body(kept)))
         }
     }

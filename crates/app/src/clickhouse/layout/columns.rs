@@ -1,6 +1,7 @@
 //! The SELECT list and the conditions that bring every variant of the table to one form.
 
 use super::{Family, Layout};
+use crate::clickhouse::retention::Retention;
 use crate::clickhouse::sql_name;
 
 /// Longest body read, bytes. A longer one is cut in SQL, before it costs transfer or memory; its
@@ -34,6 +35,30 @@ impl Layout {
         match self.family {
             Family::SigNoz => "toUInt64(`timestamp`)",
             Family::Contrib => "toUInt64(greatest(toUnixTimestamp64Nano(toDateTime64(`Timestamp`, 9)), 0))",
+        }
+    }
+
+    /// Event time of the oldest and of the newest row of a part, each as UInt64 in nanoseconds since the
+    /// epoch; `None` where that cannot be told without reading rows. ClickHouse keeps the least
+    /// and the greatest value of the columns that a table is partitioned by with each part, and answers
+    /// from these only if they are asked for as they are.
+    pub fn times_of_parts(&self) -> Option<String> {
+        let of = |function: &str, column: &str| match self.family {
+            Family::SigNoz => format!("toUInt64({function}({}))", sql_name(column)),
+            Family::Contrib => format!(
+                "toUInt64(greatest(toUnixTimestamp64Nano(toDateTime64({function}({}), 9)), 0))",
+                sql_name(column)
+            ),
+        };
+        self.dated.map(|column| format!("{}, {}", of("min", column), of("max", column)))
+    }
+
+    /// Which rows of a part merges may have left out, as UInt8: 0 none, 1 the oldest, 2 any.
+    pub fn expired(&self) -> String {
+        match &self.retention {
+            Retention::Forever => "toUInt8(0)".into(),
+            Retention::Until(expired) => format!("toUInt8({expired})"),
+            Retention::Unknown => "toUInt8(2)".into(),
         }
     }
 
@@ -236,6 +261,8 @@ mod tests {
             keeps_blocks,
             plain,
             identity,
+            dated: None,
+            retention: Retention::Forever,
             columns,
         }
     }

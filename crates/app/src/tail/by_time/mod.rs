@@ -14,7 +14,7 @@ pub use buckets::Scan;
 
 use super::position::Position;
 use super::sieve::Sieve;
-use super::{BATCH_BYTES_MAX, Batch, ROW_ATTEMPTS, now_ns};
+use super::{BATCH_BYTES_MAX, Batch, Retreat, now_ns, retreat};
 use crate::clickhouse::{Client, Fault, Kind, Layout, Reader, Rows};
 use crate::config::Start;
 use crate::events::{COUNTERS, Event, add};
@@ -59,7 +59,7 @@ const BUCKETS_MAX: usize = 50_000;
 /// Most half minutes whose keys are read by one query: bounds its text.
 const BUCKETS_PER_READ_MAX: usize = 500;
 /// Most rows fetched by key in one query: bounds its text to some 100 KB.
-const KEYS_PER_READ_MAX: usize = 5_000;
+const KEYS_PER_READ_MAX: u64 = 5_000;
 /// How far the clocks of ClickHouse, a Collector and this machine may be apart.
 const CLOCKS_NS: u64 = 120 * 1_000_000_000;
 
@@ -70,7 +70,7 @@ pub struct ByTime {
     layout: Layout,
     position: Position,
     looks: Looks,
-    slice_rows: usize,
+    slice_rows: u64,
     /// Keys read at a time: [`Looks::keys_max`], less after a query that went over its limits.
     group_rows: usize,
     /// Failures in a row of the single row at the front.
@@ -110,7 +110,7 @@ impl ByTime {
         let scan = position.scan.as_ref();
         let buckets = scan.map(Buckets::restore).unwrap_or_default();
         let through_ns = scan.map_or(0, |scan| scan.through_ns);
-        let slice_rows = (batch_rows as usize).min(KEYS_PER_READ_MAX);
+        let slice_rows = batch_rows.min(KEYS_PER_READ_MAX);
         Ok(ByTime {
             client,
             layout,
@@ -336,14 +336,11 @@ impl ByTime {
 
     /// Fetches the next rows that wait.
     async fn deliver(&mut self) -> Result<Option<Batch>, Fault> {
-        let count = self.slice_rows.min(self.pending.len());
+        let count = (self.slice_rows as usize).min(self.pending.len());
         let wanted: Vec<(u64, u64)> = self.pending.iter().take(count).copied().collect();
         let rows = match self.fetch(&wanted).await {
             Ok(rows) => rows,
-            Err(fault) if matches!(fault.kind, Kind::TooBig | Kind::TooSlow | Kind::Garbled) => {
-                return self.retreat(fault).map(|()| None);
-            }
-            Err(fault) => return Err(fault),
+            Err(fault) => return self.retreat(fault).map(|()| None),
         };
         self.row_failures = 0;
         self.slice_rows = (self.slice_rows * 2).min(KEYS_PER_READ_MAX);
@@ -352,21 +349,12 @@ impl ByTime {
         Ok(Some(Batch::new(rows, self.position.to_json())))
     }
 
-    /// After an answer that was too big or unreadable: take fewer rows; at a single row, give it
-    /// some chances and then pass it over.
+    /// After an answer that was too big or unreadable: takes fewer rows, or passes over the one at hand.
     fn retreat(&mut self, fault: Fault) -> Result<(), Fault> {
-        if self.slice_rows > 1 {
-            self.slice_rows = (self.slice_rows / 8).max(1);
-            return Ok(());
-        }
-        if fault.kind == Kind::TooSlow {
-            return Err(fault);
-        }
-        self.row_failures += 1;
-        if self.row_failures < ROW_ATTEMPTS {
-            return Err(fault);
-        }
-        self.row_failures = 0;
+        let fault = match retreat(fault, &mut self.slice_rows, &mut self.row_failures)? {
+            Retreat::Smaller => return Ok(()),
+            Retreat::PassOver(fault) => fault,
+        };
         let Some(row) = self.pending.pop_front() else { return Err(fault) };
         self.consume(&[row]);
         Event::RowPassedOver { part: &self.layout.name, offset: row.1, why: &fault }.emit();

@@ -1,6 +1,7 @@
 //! Against the real engine: a view is read without its parts, and late rows are found all the same.
 
 use super::*;
+use crate::tail::ROW_ATTEMPTS;
 use crate::tail::tests::{assert_each_once, fresh, note, rows, settings};
 use otel_log_ai_testkit::clickhouse::{ClickHouse, Fault as Injected, Options};
 use otel_log_ai_testkit::schema::Layout as Tables;

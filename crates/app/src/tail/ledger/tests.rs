@@ -1,4 +1,5 @@
 use super::*;
+use crate::tail::part::Times;
 use crate::tail::sieve::Sieve;
 
 /// Rows with these keys, each in a minute of its own number.
@@ -144,6 +145,33 @@ fn on_a_plain_table_what_is_not_listed_is_gone() {
     ledger.consume(&first, 1, None, read([6]));
     assert!(ledger.plan(std::slice::from_ref(&first)).is_empty());
     assert_eq!(ledger.known(&first), [6]);
+}
+
+#[test]
+fn a_part_with_the_name_and_the_rows_of_a_consumed_one_is_told_from_it_by_its_times() {
+    let dated = |name: &str, rows, oldest_ns, newest_ns| Part {
+        times: Some(Times { oldest_ns, newest_ns }),
+        ..part(name, rows)
+    };
+    for plain in [true, false] {
+        let mut ledger = Ledger { plain, ..Ledger::default() };
+        ledger.consume(&dated("1_1_0", 2, 10, 20), 2, None, read([1, 2]));
+        ledger.consume(&dated("2_2_0", 9, 10, 20), 5, Some(5), read([3, 4, 5, 6, 7]));
+        ledger.consume(&dated("3_6_1", 9, 10, 20), 9, None, read([8]));
+        let begun = dated("2_2_0", 9, 10, 20);
+        let same = [dated("1_1_0", 2, 10, 20), begun.clone(), dated("3_6_1", 9, 10, 20)];
+        assert_eq!(ledger.plan(&same), [Work::Fresh { part: begun, from: 5 }]);
+        // Deleted rows leave others of the same time; a mutation brings no newer ones.
+        assert!(ledger.clone().plan(&[dated("1_1_0_7", 1, 10, 10)]).is_empty());
+        assert!(matches!(ledger.clone().plan(&[dated("1_1_0_7", 1, 10, 21)])[..], [Work::Fresh { .. }]));
+        // A merge of others is looked into, also where the numbers agree.
+        assert!(matches!(ledger.clone().plan(&[dated("1_6_2", 20, 10, 21)])[..], [Work::Mixed(_)]));
+        let twins = [dated("1_1_0", 2, 10, 21), dated("2_2_0", 9, 11, 20), dated("4_4_0", 1, 30, 30)];
+        let fresh = twins.clone().map(|part| Work::Fresh { part, from: 0 });
+        assert_eq!(ledger.plan(&twins), fresh, "plain: {plain}");
+        assert_eq!(ledger.absent(), 3);
+        assert_eq!(ledger.known_absent(&twins[0]).len(), 8, "in case they are attached again");
+    }
 }
 
 #[test]

@@ -1,11 +1,9 @@
 //! A simulated table: what ClickHouse may do to one, in random order.
 
-use crate::clickhouse::{Fault, Kind, Rows};
-use crate::tail::part::Part;
-use crate::tail::table::{Abilities, Bound, Listing, Piece, Seen, Table};
+use crate::tail::part::{Part, Times};
+use crate::tail::table::Abilities;
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Arc, Mutex, MutexGuard};
 
 pub const MINUTE_NS: u64 = 60_000_000_000;
 pub const DAY_NS: u64 = 1_440 * MINUTE_NS;
@@ -20,32 +18,53 @@ pub struct Row {
     /// Two equal rows without an id of their own share it.
     pub key: u64,
     pub timestamp_ns: u64,
-    block: i64,
+    pub(super) block: i64,
     /// `None`: inserted before the column was there.
-    created_ns: Option<u64>,
+    pub(super) created_ns: Option<u64>,
     pub ours: bool,
     /// Deleted in place: gone, but its offset stays.
-    masked: bool,
+    pub(super) masked: bool,
 }
 
 #[derive(Debug, Clone)]
-struct Stored {
-    part: Part,
-    rows: Vec<Row>,
+pub(super) struct Stored {
+    pub(super) part: Part,
+    pub(super) rows: Vec<Row>,
 }
 
 impl Stored {
     fn of(partition: &str, lo: i64, hi: i64, level: u64, mutation: i64, rows: Vec<Row>) -> Stored {
         let version = if mutation > 0 { format!("_{mutation}") } else { String::new() };
         let name = format!("{partition}_{lo}_{hi}_{level}{version}");
-        let count = rows.iter().filter(|row| !row.masked).count() as u64;
-        let part = Part::parse(0, partition, &name, count).unwrap();
+        let shown = rows.iter().filter(|row| !row.masked);
+        let dated =
+            shown.clone().map(|row| Times { oldest_ns: row.timestamp_ns, newest_ns: row.timestamp_ns });
+        let times = dated.reduce(|all, one| all.and(&one));
+        let part = Part { times, ..Part::parse(0, partition, &name, shown.count() as u64).unwrap() };
         Stored { part, rows }
     }
 
     fn covers(&self, other: &Stored) -> bool {
         self.part.partition == other.part.partition && self.part.holds(other.part.lo, other.part.hi)
     }
+}
+
+/// Which rows merges leave out.
+#[derive(Debug, Clone, Copy)]
+pub enum Retention {
+    Forever,
+    /// Those older than so much, nanoseconds.
+    Until(u64),
+    /// Some of any age, and nobody knows which.
+    Unknown,
+}
+
+/// A part that was detached.
+#[derive(Debug)]
+struct Detached {
+    stored: Stored,
+    /// How often the reader had been opened.
+    openings: u32,
 }
 
 /// What of the table differs from run to run.
@@ -58,6 +77,11 @@ pub struct Kinds {
     pub failures: u32,
     /// Parts are mutated, dropped, detached, the table is created anew.
     pub upheaval: bool,
+    /// The times of parts are told.
+    pub times: bool,
+    /// Merges do not correct the times of the parts they make, as in ClickHouse 25.5.
+    pub stale_times: bool,
+    pub retention: Retention,
 }
 
 #[derive(Debug)]
@@ -66,9 +90,9 @@ pub struct World {
     pub kinds: Kinds,
     pub clock_ns: u64,
     /// What each replica shows; a plain table has one.
-    replicas: Vec<Vec<Stored>>,
+    pub(super) replicas: Vec<Vec<Stored>>,
     /// Which the reader asks.
-    asked: usize,
+    pub(super) asked: usize,
     /// What all replicas must do in the end, and which each has done.
     log: Vec<Stored>,
     done: Vec<Vec<bool>>,
@@ -76,7 +100,9 @@ pub struct World {
     settled: Vec<Stored>,
     next_block: BTreeMap<String, i64>,
     in_flight: Vec<(String, i64, Vec<Row>)>,
-    detached: Vec<Vec<Row>>,
+    detached: Vec<Detached>,
+    /// Blocks and rows of parts that were detached.
+    holes: Vec<(Part, Vec<u32>)>,
     next_id: u32,
     /// Changes when the table is created anew.
     pub identity: u32,
@@ -86,10 +112,18 @@ pub struct World {
     pub inserted: BTreeMap<u32, Row>,
     /// Rows that were deleted or detached for good.
     pub removed: BTreeMap<u32, Row>,
-    /// Rows of parts that were detached and attached again.
-    pub attached: BTreeSet<u32>,
+    /// Rows that may come twice if they are detached and attached again: the reader cannot know them any more.
+    pub unknown: BTreeSet<u32>,
+    /// How often the reader was opened.
+    pub openings: u32,
+    /// The reader forgets keys.
+    pub forgets: bool,
     /// Nothing fails or moves any more.
     pub calm: bool,
+    /// Questions asked.
+    pub questions: u32,
+    /// Rows that were passed over at the start; `None`: those that the next listing shows.
+    pub passed: Option<BTreeSet<u32>>,
 }
 
 impl World {
@@ -109,12 +143,17 @@ impl World {
             next_block: BTreeMap::new(),
             in_flight: Vec::new(),
             detached: Vec::new(),
+            holes: Vec::new(),
             next_id: 0,
             identity: 1,
             inserted: BTreeMap::new(),
             removed: BTreeMap::new(),
-            attached: BTreeSet::new(),
+            unknown: BTreeSet::new(),
+            openings: 0,
+            forgets: false,
             calm: false,
+            questions: 0,
+            passed: Some(BTreeSet::new()),
         }
     }
 
@@ -131,8 +170,9 @@ impl World {
             53..57 if self.kinds.upheaval => self.remove(true),
             57..62 if self.kinds.upheaval => self.attach(),
             62..64 if self.kinds.upheaval => self.delete_in_place(),
-            64..66 if self.kinds.upheaval => self.expire(),
-            66 if self.kinds.upheaval && self.random.random_bool(0.2) => self.create_anew(),
+            64..66 => self.expire(),
+            66 if self.kinds.upheaval && self.random.random_bool(0.3) => self.create_anew(),
+            67 if self.kinds.upheaval && self.random.random_bool(0.3) => self.count_anew(),
             _ => self.merge(),
         }
     }
@@ -183,7 +223,10 @@ impl World {
         self.done[replica][at] = true;
         let new = self.log[at].clone();
         let shown = &mut self.replicas[replica];
-        if shown.iter().any(|stored| stored.covers(&new)) {
+        let age = |stored: &Stored| (stored.part.level, stored.part.mutation);
+        let is_old =
+            |stored: &Stored| stored.covers(&new) && !(new.covers(stored) && age(stored) < age(&new));
+        if shown.iter().any(is_old) {
             return;
         }
         shown.retain(|stored| !new.covers(stored));
@@ -220,6 +263,15 @@ impl World {
         let created_ns = (self.clock_ns >= self.columns_from_ns).then_some(self.clock_ns - slow_ns);
         let block = self.block(&partition);
         let count = self.random.random_range(1..8);
+        let rows = self.rows(count, self.clock_ns - late_ns, block, created_ns);
+        match self.kinds.abilities.plain {
+            true => self.commit(&partition, block, rows),
+            false => self.in_flight.push((partition, block, rows)),
+        }
+    }
+
+    /// New rows.
+    fn rows(&mut self, count: u64, timestamp_ns: u64, block: i64, created_ns: Option<u64>) -> Vec<Row> {
         let mut rows: Vec<Row> = Vec::new();
         for n in 0..count {
             let id = self.next_id;
@@ -228,13 +280,9 @@ impl World {
             let key = if equal { rows[0].key } else { u64::from(id) << 8 | 7 };
             let ours = !self.kinds.abilities.shared || self.random.random_bool(0.5);
             let ours = if equal { rows[0].ours } else { ours };
-            let timestamp_ns = if equal { rows[0].timestamp_ns } else { self.clock_ns - late_ns };
             rows.push(Row { id, key, timestamp_ns, block, created_ns, ours, masked: false });
         }
-        match self.kinds.abilities.plain {
-            true => self.commit(&partition, block, rows),
-            false => self.in_flight.push((partition, block, rows)),
-        }
+        rows
     }
 
     fn commit(&mut self, partition: &str, block: i64, rows: Vec<Row>) {
@@ -263,20 +311,25 @@ impl World {
         }
         let level = sources.iter().map(|s| s.part.level).max().unwrap_or(0) + 1;
         let mutation = sources.iter().map(|s| s.part.mutation).max().unwrap_or(0);
-        let rows = sources.into_iter().flat_map(|s| s.rows).filter(|row| !row.masked).collect();
-        self.rewrite(&partition, (lo, hi), level, mutation, rows);
+        self.rewrite(sources, level, mutation);
     }
 
-    /// A part takes the place of those it holds.
-    fn rewrite(
-        &mut self,
-        partition: &str,
-        (lo, hi): (i64, i64),
-        level: u64,
-        mutation: i64,
-        mut rows: Vec<Row>,
-    ) {
+    /// A part takes the place of its sources, without rows that are deleted or expired.
+    fn rewrite(&mut self, sources: Vec<Stored>, level: u64, mutation: i64) {
         let keeps = self.kinds.abilities.blocks && self.clock_ns >= self.columns_from_ns;
+        let (first, last) = (&sources[0].part, &sources[sources.len() - 1].part);
+        let (partition, lo, hi) = (first.partition.clone(), first.lo, last.hi);
+        let times = sources.iter().filter_map(|s| s.part.times).reduce(|all, one| all.and(&one));
+        // A part that was detached, and is not known to be, seems to be held by what is merged around it.
+        let around = |part: &Part| part.partition == partition && lo <= part.lo && part.hi <= hi;
+        let hidden = self.holes.iter().filter(|(part, _)| around(part)).flat_map(|(_, ids)| ids);
+        self.unknown.extend(hidden);
+        let rows = sources.into_iter().flat_map(|s| s.rows).filter(|row| !row.masked);
+        let (gone, mut rows): (Vec<Row>, Vec<Row>) = rows.partition(|row| self.is_expired(row));
+        self.note_removed(gone);
+        if rows.is_empty() {
+            return self.drop_within(&partition, lo, hi);
+        }
         for row in &mut rows {
             row.created_ns.get_or_insert(self.clock_ns);
             if !keeps {
@@ -285,7 +338,19 @@ impl World {
         }
         // The order of a part is that of its sorting key.
         rows.sort_by_key(|row| (row.timestamp_ns / (10 * MINUTE_NS), row.key % 5, row.id));
-        self.publish(Stored::of(partition, lo, hi, level, mutation, rows));
+        let mut new = Stored::of(&partition, lo, hi, level, mutation, rows);
+        if self.kinds.stale_times {
+            new.part.times = times;
+        }
+        self.publish(new);
+    }
+
+    fn is_expired(&self, row: &Row) -> bool {
+        match self.kinds.retention {
+            Retention::Forever => false,
+            Retention::Until(age_ns) => row.timestamp_ns + age_ns <= self.clock_ns,
+            Retention::Unknown => (u64::from(row.id) + self.clock_ns / MINUTE_NS).is_multiple_of(4),
+        }
     }
 
     /// `ALTER TABLE … DELETE`, done in all parts, or `UPDATE`, which deletes nothing.
@@ -326,19 +391,13 @@ impl World {
         self.note_removed(gone);
     }
 
-    /// A TTL takes the oldest minutes out of a part.
+    /// A part is merged with itself, for its TTL.
     fn expire(&mut self) {
-        let Some(stored) = self.some_part() else { return };
-        let oldest = stored.rows.iter().map(|row| row.timestamp_ns).min().unwrap_or(0);
-        let until = oldest / MINUTE_NS * MINUTE_NS + MINUTE_NS;
-        let expired = |row: &Row| row.masked || row.timestamp_ns < until;
-        let (gone, rows): (Vec<Row>, Vec<Row>) = stored.rows.into_iter().partition(expired);
-        let Part { partition, lo, hi, level, mutation, .. } = stored.part;
-        match rows.is_empty() {
-            true => self.drop_part(&partition, lo),
-            false => self.rewrite(&partition, (lo, hi), level + 1, mutation, rows),
+        if let Some(stored) = self.some_part().filter(|_| !matches!(self.kinds.retention, Retention::Forever))
+        {
+            let (level, mutation) = (stored.part.level + 1, stored.part.mutation);
+            self.rewrite(vec![stored], level, mutation);
         }
-        self.note_removed(gone);
     }
 
     fn some_part(&mut self) -> Option<Stored> {
@@ -351,7 +410,14 @@ impl World {
     }
 
     fn drop_part(&mut self, partition: &str, lo: i64) {
-        let is_it = |stored: &Stored| stored.part.partition == partition && stored.part.lo == lo;
+        self.drop_within(partition, lo, lo);
+    }
+
+    /// Drops what begins from `lo` to `hi`.
+    fn drop_within(&mut self, partition: &str, lo: i64, hi: i64) {
+        let is_it = |stored: &Stored| {
+            stored.part.partition == partition && lo <= stored.part.lo && stored.part.lo <= hi
+        };
         self.settled.retain(|stored| !is_it(stored));
         self.replicas.iter_mut().for_each(|shown| shown.retain(|stored| !is_it(stored)));
     }
@@ -363,7 +429,8 @@ impl World {
         let rows: Vec<Row> = stored.rows.into_iter().filter(|row| !row.masked).collect();
         self.note_removed(rows.clone());
         if detach {
-            self.detached.push(rows);
+            self.holes.push((stored.part.clone(), rows.iter().map(|row| row.id).collect()));
+            self.detached.push(Detached { stored: Stored { rows, ..stored }, openings: self.openings });
         }
     }
 
@@ -373,198 +440,60 @@ impl World {
             return;
         }
         let at = self.random.random_range(0..self.detached.len());
-        let mut rows = self.detached.remove(at);
-        let Some(first) = rows.first() else { return };
-        let partition = (first.timestamp_ns / DAY_NS).to_string();
+        let Detached { stored: Stored { part, mut rows }, openings } = self.detached.remove(at);
+        if rows.is_empty() {
+            return;
+        }
+        // Its keys cannot be read back on opening; and those of what was passed over may never have been read.
+        let is_unknown = self.forgets || openings != self.openings;
+        let partition = part.partition;
         let block = self.block(&partition);
         for row in &mut rows {
             row.block = block;
             self.removed.remove(&row.id);
-            self.attached.insert(row.id);
+            let is_passed = self.passed.as_ref().is_some_and(|passed| passed.contains(&row.id));
+            if is_unknown || is_passed {
+                self.unknown.insert(row.id);
+            }
         }
         self.publish(Stored::of(&partition, block, block, 0, 0, rows));
     }
 
+    /// `DROP TABLE` and `CREATE TABLE`.
     fn create_anew(&mut self) {
-        for stored in std::mem::take(&mut self.settled) {
-            self.note_removed(stored.rows);
-        }
-        self.replicas.iter_mut().for_each(Vec::clear);
+        self.count_anew();
         self.detached.clear();
-        self.next_block.clear();
         self.identity += 1;
     }
 
-    fn shown(&self, part: &Part) -> Option<&Stored> {
-        self.replicas[self.asked].iter().find(|stored| stored.part.name == part.name)
-    }
-
-    /// Whether the question fails, and how.
-    fn trouble(&mut self) -> Result<(), Fault> {
-        if self.calm {
-            return Ok(());
-        }
-        if self.random.random_bool(0.3) {
-            self.step();
-        }
-        if self.random.random_range(0..100) >= self.kinds.failures {
-            return Ok(());
-        }
-        let kind = [Kind::Unreachable, Kind::TooBig, Kind::Garbled][self.random.random_range(0..3)];
-        Err(Fault::new(kind, "simulated"))
-    }
-
-    fn wants(&self, row: &Row, since_ns: u64) -> bool {
-        row.ours && row.timestamp_ns >= since_ns
-    }
-}
-
-/// The table as the reader has it.
-#[derive(Debug, Clone)]
-pub struct Simulated {
-    pub world: Arc<Mutex<World>>,
-    /// The identity it had when it was opened.
-    pub identity: u32,
-}
-
-impl Simulated {
-    pub fn world(&self) -> MutexGuard<'_, World> {
-        self.world.lock().unwrap()
-    }
-}
-
-/// Rows as ClickHouse sends them.
-fn answer(world: &mut World, rows: &[(String, u64, Row)]) -> Result<Rows, Fault> {
-    let mut bytes = Vec::new();
-    let put = |bytes: &mut Vec<u8>, text: &str| {
-        bytes.push(text.len() as u8);
-        bytes.extend(text.as_bytes());
-    };
-    let mut ends = BTreeSet::from([0]);
-    for (part, offset, row) in rows {
-        bytes.push(u8::from(row.ours));
-        bytes.extend(0u32.to_le_bytes());
-        put(&mut bytes, part);
-        bytes.extend(offset.to_le_bytes());
-        bytes.extend(row.key.to_le_bytes());
-        put(&mut bytes, &row.id.to_string());
-        bytes.extend(row.timestamp_ns.to_le_bytes());
-        // Observed, trace, severity, its number, length of the body, body, four maps, scope, fingerprint.
-        bytes.extend([0; 8 + 1 + 1 + 1 + 8 + 1 + 4 + 1 + 1]);
-        ends.insert(bytes.len());
-    }
-    if !world.calm && world.random.random_range(0..200) < world.kinds.failures && !bytes.is_empty() {
-        let end = world.random.random_range(0..bytes.len());
-        // HTTP tells of a body that ends too early; the cut between two rows shows nowhere else.
-        if ends.contains(&end) {
-            return Err(Fault::new(Kind::Unreachable, "simulated"));
-        }
-        bytes.truncate(end);
-    }
-    Rows::decode(bytes)
-}
-
-impl Table for Simulated {
-    fn abilities(&self) -> Abilities {
-        self.world().kinds.abilities
-    }
-
-    async fn list(&self) -> Result<Listing, Fault> {
-        let mut world = self.world();
-        world.trouble()?;
-        let parts = world.replicas[world.asked].iter().map(|stored| stored.part.clone()).collect();
-        Ok(Listing { parts, clock_ns: world.clock_ns })
-    }
-
-    async fn list_newest(&self) -> Result<Vec<(Part, u64)>, Fault> {
-        let world = self.world();
-        let newest = |rows: &[Row]| rows.iter().map(|row| row.timestamp_ns).max().unwrap_or(0);
-        Ok(world.replicas[world.asked].iter().map(|s| (s.part.clone(), newest(&s.rows))).collect())
-    }
-
-    async fn is_same(&self) -> Result<bool, Fault> {
-        let mut world = self.world();
-        world.trouble()?;
-        Ok(world.identity == self.identity)
-    }
-
-    async fn read(&self, pieces: &[Piece], since_ns: u64) -> Result<Rows, Fault> {
-        let mut world = self.world();
-        world.trouble()?;
-        let filtered = since_ns > 0 || world.kinds.abilities.shared;
-        let mut found = Vec::new();
-        for piece in pieces {
-            let Some(stored) = world.shown(&piece.part) else { continue };
-            // Without an upper end, a piece reaches to the end of the part.
-            let to = if piece.to < piece.part.rows { piece.to } else { u64::MAX };
-            for (offset, row) in (0u64..).zip(&stored.rows) {
-                let inside = piece.from <= offset && offset < to && !row.masked;
-                if inside && (!filtered || offset == piece.from || world.wants(row, since_ns)) {
-                    found.push((piece.part.name.clone(), offset, row.clone()));
-                }
+    /// `TRUNCATE` and a restart of ClickHouse: blocks are counted from 1 again. Often the parts that come
+    /// then have the blocks, the levels and the numbers of rows of those that went.
+    fn count_anew(&mut self) {
+        let mut old = std::mem::take(&mut self.settled);
+        old.sort_by_key(|stored| stored.part.lo);
+        self.replicas.iter_mut().for_each(Vec::clear);
+        self.next_block.clear();
+        let has_twins = self.kinds.times && self.random.random_bool(0.7);
+        for Stored { part, rows } in old {
+            self.note_removed(rows);
+            if has_twins && part.mutation == 0 && self.random.random_bool(0.8) {
+                self.twin(&part);
             }
         }
-        answer(&mut world, &found)
     }
 
-    async fn read_at(&self, part: &Part, offsets: &[u64]) -> Result<Rows, Fault> {
-        let mut world = self.world();
-        world.trouble()?;
-        let mut found = Vec::new();
-        if let Some(stored) = world.shown(part) {
-            for (offset, row) in (0u64..).zip(&stored.rows) {
-                if offsets.contains(&offset) && !row.masked {
-                    found.push((part.name.clone(), offset, row.clone()));
-                }
-            }
-        }
-        answer(&mut world, &found)
-    }
-
-    async fn look(
-        &self,
-        part: &Part,
-        bound: &Bound,
-        all: bool,
-        since_ns: u64,
-        mut each: impl FnMut(Seen) + Send,
-    ) -> Result<(), Fault> {
-        let mut world = self.world();
-        world.trouble()?;
-        let Some(stored) = world.shown(part) else { return Ok(()) };
-        let mut rows: Vec<(u64, Row)> = (0u64..).zip(stored.rows.iter().cloned()).collect();
-        rows.retain(|(_, row)| !row.masked);
-        // Several threads read a part: their blocks come in any order.
-        let first = world.random.random_range(0..=rows.len());
-        rows.rotate_left(first);
-        for (offset, row) in rows {
-            let bounded = match bound {
-                Bound::Whole => true,
-                Bound::OutsideBlocks(ranges) => {
-                    !ranges.iter().any(|(lo, hi)| (*lo..=*hi).contains(&row.block))
-                }
-                Bound::Created { from_ns, to_ns } => {
-                    let created_ns = row.created_ns.unwrap_or(world.clock_ns + 1);
-                    (*from_ns..=*to_ns).contains(&created_ns)
-                }
-            };
-            if (bounded && (all || world.wants(&row, since_ns))) || offset == 0 {
-                let Row { key, timestamp_ns, ours, .. } = row;
-                each(Seen { offset, key, timestamp_ns, ours, bounded });
-            }
-        }
-        Ok(())
-    }
-
-    async fn keys(&self, parts: &[Part], since_ns: u64) -> Result<Vec<(usize, u64, u64)>, Fault> {
-        let mut world = self.world();
-        world.trouble()?;
-        let mut keys = Vec::new();
-        for (at, part) in parts.iter().enumerate() {
-            let Some(stored) = world.shown(part) else { continue };
-            let rows = stored.rows.iter().filter(|row| !row.masked && world.wants(row, since_ns));
-            keys.extend(rows.map(|row| (at, row.key, row.timestamp_ns)));
-        }
-        Ok(keys)
+    /// A part of new rows that is told from `part` by its times only.
+    fn twin(&mut self, part: &Part) {
+        let day: u64 = part.partition.parse().unwrap();
+        let timestamp_ns = match day == self.clock_ns / DAY_NS {
+            true => self.clock_ns,
+            false => day * DAY_NS + self.random.random_range(0..DAY_NS),
+        };
+        let next = self.next_block.entry(String::new()).or_default();
+        *next = part.hi.max(*next);
+        let created_ns = (self.clock_ns >= self.columns_from_ns).then_some(self.clock_ns);
+        let rows = self.rows(part.rows, timestamp_ns, part.lo, created_ns);
+        self.inserted.extend(rows.iter().map(|row| (row.id, row.clone())));
+        self.publish(Stored::of(&part.partition, part.lo, part.hi, part.level, 0, rows));
     }
 }
