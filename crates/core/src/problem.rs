@@ -1,10 +1,10 @@
 //! What is wrong with something that was given to us, told so that a person can act on it.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// A fault in a rule, a mapping or a record. It never stops the rest.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Problem {
     /// File the fault stands in, as the user named it; empty where there is none.
     pub path: String,

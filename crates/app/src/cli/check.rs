@@ -159,7 +159,9 @@ fn check_secrets(config: &Config, path: &Path, findings: &mut Findings) {
 }
 
 fn check_rules(config: &Config, findings: &mut Findings) {
-    let (detector, loaded) = match rules::compile(&config.rules) {
+    // The service's own files are left alone.
+    let settings = crate::config::Rules { cache: None, ..config.rules.clone() };
+    let (detector, loaded) = match rules::compile(&settings) {
         Ok(compiled) => compiled,
         Err(problem) => return findings.add(Status::Error, "rules", problem.to_string(), None),
     };

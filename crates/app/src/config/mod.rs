@@ -160,6 +160,9 @@ pub struct Rules {
     pub budget_ns: u64,
     /// The engine's optimisations: no key of the file, but a hidden flag of `run`.
     pub engine: Options,
+    /// Where what is in the rule files is kept, so that the next start need not parse them: no key of the
+    /// file, but beside the state.
+    pub cache: Option<PathBuf>,
 }
 
 /// Rules by id, tag or path.
@@ -258,6 +261,7 @@ impl Config {
             literal_secrets: vec![],
         };
         config.literal_secrets = source.literal_secrets.take();
+        config.rules.cache = Some(config.state_path.with_extension("rules"));
         top.finish();
         let mut problems = source.problems.into_inner();
         problems.sort_by_key(|problem| problem.line);
@@ -434,6 +438,7 @@ fn rules(s: Section<'_>, base: &Path) -> Rules {
         verify_one_in: s.number("verify_one_in", 10_000, 0..=1_000_000_000),
         budget_ns: s.number("budget_ns", cost::BUDGET_NS, 0..=1_000_000_000),
         engine: Options::default(),
+        cache: None,
     };
     s.finish();
     parsed

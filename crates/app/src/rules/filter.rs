@@ -95,6 +95,7 @@ mod tests {
             verify_one_in: 0,
             budget_ns: 0,
             engine: Default::default(),
+            cache: None,
         };
         let plain = rule("a", Level::High, &["attack.t1059"], "rules/windows/x.yml");
         assert!(Filter::new(&config).wants(&plain));

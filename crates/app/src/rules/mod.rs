@@ -3,6 +3,7 @@
 //! What is broken is reported and the rest loads. Walking is bounded (depth, files, size) and does
 //! not follow symbolic links out of the tree they are in.
 
+mod cache;
 mod cost;
 mod extension;
 mod filter;
@@ -13,6 +14,7 @@ pub use extension::{mapping, pipelines};
 pub use watch::{Fingerprint, Trigger, watch};
 
 use crate::config;
+use cache::{Cache, Read};
 use filter::Filter;
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::parallel;
@@ -55,26 +57,28 @@ pub fn read_with(paths: &[PathBuf], pipelines: &Pipelines) -> anyhow::Result<Loa
     if let Some(absent) = paths.iter().find(|path| !path.exists()) {
         anyhow::bail!("{} does not exist", absent.display());
     }
-    Ok(load_wanted(paths, pipelines, |_| true))
+    Ok(load_wanted(paths, pipelines, None, |_| true))
 }
 
 /// Reads the rules that `config` names and wants.
 pub fn load(config: &config::Rules, pipelines: &Pipelines) -> Loaded {
     let filter = Filter::new(config);
-    load_wanted(&config.paths, pipelines, |info| filter.wants(info))
+    load_wanted(&config.paths, pipelines, config.cache.as_deref(), |info| filter.wants(info))
 }
 
-fn load_wanted(paths: &[PathBuf], pipelines: &Pipelines, wants: impl Fn(&RuleInfo) -> bool) -> Loaded {
+fn load_wanted(
+    paths: &[PathBuf],
+    pipelines: &Pipelines,
+    cache: Option<&Path>,
+    wants: impl Fn(&RuleInfo) -> bool,
+) -> Loaded {
     let mut loaded = Loaded::default();
     let mut seen: HashMap<String, String> = HashMap::new();
     let paths = files(paths, "rules.paths", &mut loaded.problems);
-    let read = parallel::each(&paths, |path| {
-        let name = path.display().to_string();
-        let read = read_file(path).map(|text| rule::load_with(&name, &text, pipelines));
-        (name, read)
-    });
-    for (name, read) in read {
-        let (rules, problems) = match read {
+    // What pipelines make of a rule is not in its file.
+    let cache = cache.filter(|_| pipelines.is_empty());
+    for (name, read) in parsed(&paths, pipelines, cache) {
+        let Read { rules, problems } = match read {
             Ok(read) => read,
             Err(message) => {
                 loaded.problems.push(problem(&name, "", message, None));
@@ -101,11 +105,47 @@ fn load_wanted(paths: &[PathBuf], pipelines: &Pipelines, wants: impl Fn(&RuleInf
     loaded
 }
 
+/// Name and content of each file; what is in `cache` is not parsed again.
+fn parsed(
+    paths: &[PathBuf],
+    pipelines: &Pipelines,
+    cache: Option<&Path>,
+) -> Vec<(String, Result<Read, String>)> {
+    let known = cache.map(Cache::open).unwrap_or_default();
+    let read = parallel::each(paths, |path| {
+        let name = path.display().to_string();
+        let text = match read_file(path) {
+            Ok(text) => text,
+            Err(message) => return (name, None, Err(message)),
+        };
+        let key = cache.map(|_| cache::key(&name, &text));
+        if let Some(read) = key.and_then(|key| known.find(&key)) {
+            return (name, key.map(|key| (key, true)), Ok(read));
+        }
+        let (rules, problems) = rule::load_with(&name, &text, pipelines);
+        (name, key.map(|key| (key, false)), Ok(Read { rules, problems }))
+    });
+    let keyed = || read.iter().filter_map(|(_, key, read)| Some((key.as_ref()?, read.as_ref().ok()?)));
+    let is_whole = keyed().count() == known.len() && keyed().all(|((_, is_known), _)| *is_known);
+    if let Some(path) = cache.filter(|_| !is_whole)
+        && let Err(error) = cache::store(path, keyed().map(|((key, _), read)| (key, read)))
+    {
+        let path = path.display();
+        tracing::warn!("{path}, which would make the next start faster, cannot be written: {error}");
+    }
+    read.into_iter().map(|(name, _, read)| (name, read)).collect()
+}
+
 /// Reads and compiles. Rules that do not load are told; a mapping or pipeline that does not is an
 /// error, since rules would mean something else without it.
 pub fn compile(config: &config::Rules) -> Result<(Detector, Loaded), Problem> {
-    let taxonomy = mapping(&config.mapping)?;
-    let mut loaded = load(config, &pipelines(&config.pipelines)?);
+    let pipelines = pipelines(&config.pipelines)?;
+    let (taxonomy, mut loaded) = std::thread::scope(|scope| {
+        let taxonomy = scope.spawn(|| mapping(&config.mapping));
+        let loaded = load(config, &pipelines);
+        (taxonomy.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), loaded)
+    });
+    let taxonomy = taxonomy?;
     loaded.dear = dear(&loaded.rules, config.budget_ns);
     let detector = Detector::with_options(std::mem::take(&mut loaded.rules), taxonomy, config.engine);
     Ok((detector, loaded))
@@ -183,6 +223,7 @@ mod tests {
             verify_one_in: 0,
             budget_ns: 0,
             engine: Default::default(),
+            cache: None,
         }
     }
 
@@ -217,6 +258,34 @@ mod tests {
         assert!(problems.iter().any(|p| p.contains("e.yml") && p.contains("has the id")));
         assert!(problems.iter().any(|p| p.contains("broken.yml")));
         assert!(problems.iter().any(|p| p.contains("latin.yml") && p.contains("UTF-8")));
+    }
+
+    #[test]
+    fn from_the_cache_comes_what_is_in_the_files() {
+        let dir = tempfile::tempdir().unwrap();
+        let rules = dir.path().join("rules");
+        std::fs::create_dir(&rules).unwrap();
+        let write = |name: &str, text: &str| std::fs::write(rules.join(name), text).unwrap();
+        write("a.yml", &text(1, "high", "stable"));
+        write("b.yml", &text(2, "high", "stable"));
+        write("broken.yml", "title: [\n");
+        let plain = settings(&rules);
+        let cached = config::Rules { cache: Some(dir.path().join("x.rules")), ..plain.clone() };
+        let read = |settings| {
+            let loaded = load(settings, &Pipelines::default());
+            (loaded.rules, loaded.problems, loaded.files, loaded.filtered)
+        };
+        assert_eq!(read(&cached), read(&plain), "nothing is known yet");
+        assert_eq!(read(&cached), read(&plain), "all is known");
+        // As long as before, and at once after it.
+        write("b.yml", &text(3, "high", "stable"));
+        std::fs::remove_file(rules.join("a.yml")).unwrap();
+        write("c.yml", &text(4, "low", "stable"));
+        assert_eq!(read(&cached), read(&plain), "one is new, one is changed, one is gone");
+        assert_eq!(read(&cached).0.len(), 2);
+        // Where it cannot be written, rules are read as ever.
+        let cached = config::Rules { cache: Some(dir.path().join("absent/x.rules")), ..plain.clone() };
+        assert_eq!(read(&cached), read(&plain));
     }
 
     #[test]

@@ -115,6 +115,7 @@ mod tests {
             verify_one_in: 0,
             budget_ns: 0,
             engine: Default::default(),
+            cache: None,
         };
         let (out, mut triggers) = mpsc::channel(1);
         let wait = Duration::from_secs(10);

@@ -1,5 +1,6 @@
 //! Regular expressions of rules, checked when the rule is read and compiled when first run.
 
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
@@ -9,12 +10,13 @@ const REGEX_BYTES_MAX: usize = 10 << 20;
 
 /// A regular expression that runs in linear time. Clones share what was compiled. Most are never run,
 /// for want of a literal that they need, and a compiled one takes up to megabytes.
-#[derive(Clone)]
+#[derive(Clone, Serialize, Deserialize)]
 pub struct Expression {
     /// The expression, in the syntax of the `regex` crate.
     pub pattern: String,
     /// `i`, `m`, `s` as far as they are set.
     pub flags: String,
+    #[serde(skip)]
     compiled: Arc<OnceLock<Option<regex::Regex>>>,
 }
 

@@ -170,7 +170,7 @@ fn is_tactic(tag: &str) -> bool {
 }
 
 /// A detection rule: named searches and the condition that combines them.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Rule {
     /// What people read.
     pub info: Arc<RuleInfo>,
@@ -183,7 +183,7 @@ pub struct Rule {
 }
 
 /// A Boolean expression over the fields of one event.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Expr {
     /// All of them; true if there are none.
     And(Vec<Expr>),
@@ -200,7 +200,7 @@ pub enum Expr {
 }
 
 /// One comparison with the values of a field; true if any value passes.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Item {
     /// Field name as the rule writes it; `None` is a keyword: all texts of the event.
     pub field: Option<String>,
@@ -209,7 +209,7 @@ pub struct Item {
 }
 
 /// A comparison with all modifiers already carried out (Sigma specification, appendix Modifiers).
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Test {
     /// Text with wildcards. Numbers and Booleans are compared by their text too.
     Text(Pattern),
@@ -218,7 +218,7 @@ pub enum Test {
     /// `|cidr`: an address in the network.
     Cidr(ipnet::IpNet),
     /// `|gt`, `|gte`, `|lt`, `|lte` against a number.
-    Number(Order, f64),
+    Number(Order, #[serde(with = "bits")] f64),
     /// `|exists`.
     Exists(bool),
     /// `null`: the field is missing or has no value. An empty text is not null.
@@ -237,7 +237,7 @@ pub enum Test {
 }
 
 /// Order relation of a numeric comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Order {
     /// Greater.
     Gt,
@@ -250,7 +250,7 @@ pub enum Order {
 }
 
 /// Where the right-hand text has to stand in the left-hand one.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Place {
     /// It is the whole.
     Whole,
@@ -263,7 +263,7 @@ pub enum Place {
 }
 
 /// A part of a point in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum TimePart {
     /// 0–59.
     Minute,
@@ -280,7 +280,7 @@ pub enum TimePart {
 }
 
 /// A text with wildcards, in its original letter case.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Pattern {
     /// The parts in order; neighbouring texts are joined, neighbouring `Any`s are one.
     pub parts: Vec<Part>,
@@ -289,7 +289,7 @@ pub struct Pattern {
 }
 
 /// A piece of a [`Pattern`].
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub enum Part {
     /// Literal text.
     Text(String),
@@ -303,6 +303,19 @@ pub enum Part {
 
 /// The characters that `|windash` takes for one another.
 pub const DASHES: [char; 5] = ['-', '/', '\u{2013}', '\u{2014}', '\u{2015}'];
+
+/// A number to be stored exactly: JSON knows neither all digits nor infinity.
+mod bits {
+    use serde::{Deserialize as _, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(number: &f64, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_u64(number.to_bits())
+    }
+
+    pub(super) fn deserialize<'d, D: Deserializer<'d>>(from: D) -> Result<f64, D::Error> {
+        u64::deserialize(from).map(f64::from_bits)
+    }
+}
 
 impl fmt::Display for Test {
     /// The comparison as people read it, such as `= *\\cmd.exe`.
