@@ -261,7 +261,10 @@ impl Config {
             literal_secrets: vec![],
         };
         config.literal_secrets = source.literal_secrets.take();
-        config.rules.cache = Some(config.state_path.with_extension("rules"));
+        // Behind the whole name, so that it can be no other's and never the state itself.
+        let mut cache = config.state_path.clone().into_os_string();
+        cache.push(".rules");
+        config.rules.cache = Some(cache.into());
         top.finish();
         let mut problems = source.problems.into_inner();
         problems.sort_by_key(|problem| problem.line);

@@ -40,6 +40,15 @@ fn the_example_is_the_reference() {
 }
 
 #[test]
+fn what_is_kept_of_rules_never_takes_the_place_of_the_state() {
+    for name in ["state.sqlite", "state.rules", "state"] {
+        let text = format!("{LEAST}state: {{path: ./{name}}}\n");
+        let (config, _) = parse(&text).unwrap();
+        assert_eq!(config.rules.cache, Some(format!("/etc/ola/{name}.rules").into()));
+    }
+}
+
+#[test]
 fn the_example_states_the_defaults() {
     let (mut example, _) = parse(EXAMPLE).unwrap();
     let (least, _) = parse(LEAST).unwrap();
