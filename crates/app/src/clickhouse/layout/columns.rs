@@ -140,7 +140,7 @@ impl Layout {
         }
     }
 
-    /// The columns of a row, in the order that [`super::Rows`] reads them.
+    /// The columns of a row, in the order that [`crate::clickhouse::Rows`] reads them.
     pub fn select_list(&self) -> String {
         let key = self.key();
         let (trace, severity, number, scope) = match self.family {
@@ -209,7 +209,7 @@ impl Layout {
     }
 
     /// An attribute map. A JSON column becomes a map of one entry with an empty key, whose value is
-    /// the JSON text; [`super::Rows`] flattens it.
+    /// the JSON text; [`crate::clickhouse::Rows`] flattens it.
     fn map(&self, names: [&str; 2], value: &str) -> String {
         let name = match self.family {
             Family::SigNoz => names[0],
