@@ -4,6 +4,7 @@ pub mod cli;
 pub mod clickhouse;
 pub mod config;
 pub mod events;
+mod hex;
 pub mod keep;
 pub mod outbox;
 pub mod pipeline;

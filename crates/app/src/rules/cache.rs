@@ -1,6 +1,7 @@
 //! Rules as they were read before, by the content of their files: what has not changed need not be parsed
 //! again. The files always count: an entry is for one content of one file, read by one program.
 
+use crate::hex;
 use otel_log_ai_core::problem::Problem;
 use otel_log_ai_core::rule::Rule;
 use serde::{Deserialize, Serialize};
@@ -48,7 +49,7 @@ impl Cache {
         while let Some(end) = text[at..].find('\n').map(|length| at + length) {
             let mut words = text[at..end].splitn(3, ' ');
             if let (Some(key), Some(hash), Some(json)) =
-                (words.next().and_then(from_hex), words.next().and_then(from_hex), words.next())
+                (words.next().and_then(hex::decode), words.next().and_then(hex::decode), words.next())
             {
                 entries.insert(key, (end - json.len(), end, hash));
             }
@@ -90,7 +91,7 @@ pub fn store<'r>(path: &Path, read: impl Iterator<Item = (&'r Key, &'r Read)>) -
     text.push(b'\n');
     for (key, read) in read {
         let json = serde_json::to_vec(read)?;
-        write!(text, "{} {} ", hex(key), hex(&hash_of(key, &json)))?;
+        write!(text, "{} {} ", hex::encode(key), hex::encode(&hash_of(key, &json)))?;
         text.extend(json);
         text.push(b'\n');
     }
@@ -129,7 +130,7 @@ const PIECES: u64 = 64;
 static THIS_PROGRAM: LazyLock<String> = LazyLock::new(this_program);
 
 fn this_program() -> String {
-    let name = |hash: Key| format!("otel-log-ai {} {}", env!("CARGO_PKG_VERSION"), hex(&hash));
+    let name = |hash: Key| format!("otel-log-ai {} {}", env!("CARGO_PKG_VERSION"), hex::encode(&hash));
     let Ok(mut file) = std::env::current_exe().and_then(std::fs::File::open) else {
         return name(Key::default());
     };
@@ -146,21 +147,6 @@ fn this_program() -> String {
         }
     }
     name(hash.finalize().into())
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-fn from_hex(text: &str) -> Option<Key> {
-    let mut key = Key::default();
-    if text.len() != 2 * key.len() || !text.is_ascii() {
-        return None;
-    }
-    for (at, byte) in key.iter_mut().enumerate() {
-        *byte = u8::from_str_radix(&text[2 * at..2 * at + 2], 16).ok()?;
-    }
-    Some(key)
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@
 
 use super::{Reply, http};
 use crate::config::Secret;
+use crate::hex;
 use crate::tls::TlsSettings;
 use anyhow::Context;
 use hmac::{Hmac, KeyInit, Mac};
@@ -70,7 +71,7 @@ impl Webhook {
     /// Posts a JSON array of alerts.
     pub async fn post(&self, body: &[u8]) -> Reply {
         let mut headers = self.headers.clone();
-        if let Ok(key) = HeaderValue::from_str(&hex(&Sha256::digest(body))) {
+        if let Ok(key) = HeaderValue::from_str(&hex::encode(&Sha256::digest(body))) {
             headers.insert(HeaderName::from_static("idempotency-key"), key);
         }
         if !self.secret.is_empty() {
@@ -128,9 +129,5 @@ pub fn signature(secret: &[u8], time_s: u64, body: &[u8]) -> String {
     let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return String::new() };
     mac.update(format!("{time_s}.").as_bytes());
     mac.update(body);
-    format!("t={time_s},v1={}", hex(&mac.finalize().into_bytes()))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    format!("t={time_s},v1={}", hex::encode(&mac.finalize().into_bytes()))
 }

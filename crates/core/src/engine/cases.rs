@@ -67,9 +67,6 @@ enum Known<'v> {
     Other,
 }
 
-/// A key is worth its lookup if it leaves at most three of so many quarters of the rules.
-const QUARTERS: usize = 4;
-
 impl Cases {
     /// Works out the cases. `wakes` tells for each rule by the values of which slots it can be woken.
     pub fn new(plan: &Plan, program: &Program, wakes: &[Vec<u32>], has_key: bool) -> Cases {
@@ -129,7 +126,7 @@ impl Case {
     /// Whether a rule can match.
     #[inline]
     pub fn has(&self, rule: u32) -> bool {
-        self.rules[rule as usize / 64] >> (rule % 64) & 1 == 1
+        is_set(&self.rules, rule)
     }
 
     /// When values are looked at that the list of slots takes.
@@ -137,6 +134,11 @@ impl Case {
     pub fn look(&self, list: u32) -> Look {
         self.looks.get(list as usize).copied().unwrap_or_default()
     }
+}
+
+#[inline]
+fn is_set(bits: &[u64], number: u32) -> bool {
+    bits[number as usize / 64] >> (number % 64) & 1 == 1
 }
 
 /// Rules of a plan, and what is known beforehand.
@@ -246,7 +248,8 @@ fn key_slot(plan: &Plan) -> Option<usize> {
     let is_field = |slot: &usize| matches!(&plan.slots[*slot], Slot::Fields(names) if names.len() == 1);
     let slots = wanting.iter().filter(|(slot, _)| is_field(slot));
     let (left, slot) = slots.map(|(slot, nodes)| (left(*slot, nodes), *slot)).min()?;
-    (left * QUARTERS <= plan.rules.len() * (QUARTERS - 1)).then_some(slot)
+    // It is worth its lookup if it mostly rules out a quarter of the rules or more.
+    (left * 4 <= plan.rules.len() * 3).then_some(slot)
 }
 
 fn add_whole(plan: &Plan, node: &Node, slots: &mut BTreeSet<usize>) {
@@ -288,8 +291,7 @@ fn case(plan: &Plan, program: &Program, wakes: &[Vec<u32>], known: &Rules<'_>) -
         program.name_slots.get(list as u32).iter().map(look).max().unwrap_or_default()
     };
     let looks = (0..program.name_slots.len()).map(look).collect();
-    let is_possible = |rule: &u32| rules[*rule as usize / 64] >> (rule % 64) & 1 == 1;
-    let always = program.always.iter().copied().filter(is_possible).collect();
+    let always = program.always.iter().copied().filter(|rule| is_set(&rules, *rule)).collect();
     let searches = program.texts.is_some_and(|slot| asked.contains(&slot));
     Case { rules: rules.into(), looks, always, searches }
 }

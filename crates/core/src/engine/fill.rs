@@ -55,12 +55,8 @@ impl Scratch {
         }
         if case.searches {
             for (number, text) in event.texts.iter().enumerate() {
-                let start = self.folded.len() as u32;
-                self.folded.push_str(text);
-                let end = self.folded.len() as u32;
                 let source = (event.fields.len() + number) as u32;
-                let value = self.push(Folded { start, end, ..Folded::new(source, UNWANTED, false) });
-                self.unknown.push(Unknown { value, is_text: true, place: None });
+                self.take_text(source, UNWANTED, &Value::from(text.as_ref()));
             }
         }
         self.fold_copied(event);

@@ -122,33 +122,30 @@ impl Engine {
     /// there are keywords in it, of which [`Engine::may_find`] tells. `known`: a field, by its normal
     /// name, and its only value, by which rules are told apart that cannot match.
     pub fn asks(&self, class: ClassId, known: Option<(&str, &str)>, field: &str) -> bool {
-        let program = self.program_of.get(usize::from(class.0)).map(|program| self.compiled(*program));
-        program.is_some_and(|program| program.asks(known, field))
+        self.program_for(class).is_some_and(|program| program.asks(known, field))
     }
 
     /// Whether rules for events of the class look for keywords in all texts.
     pub fn searches(&self, class: ClassId) -> bool {
-        let program = self.program_of.get(usize::from(class.0)).map(|program| self.compiled(*program));
-        program.is_some_and(|program| program.texts.is_some())
+        self.program_for(class).is_some_and(|program| program.texts.is_some())
     }
 
     /// Whether a keyword may stand in these folded texts, in which controls and most punctuation may be
     /// written with escapes.
     pub fn may_find(&self, class: ClassId, texts: &str) -> bool {
-        let program = self.program_of.get(usize::from(class.0)).map(|program| self.compiled(*program));
-        program.is_some_and(|program| program.texts.is_some() && program.prefilter.may_match(texts))
+        self.program_for(class)
+            .is_some_and(|program| program.texts.is_some() && program.prefilter.may_match(texts))
     }
 
     /// Whether a keyword may stand in the text of a number, or of `true` or `false`.
     pub fn may_find_in_numbers(&self, class: ClassId) -> bool {
-        let program = self.program_of.get(usize::from(class.0)).map(|program| self.compiled(*program));
-        program.is_some_and(|program| program.texts.is_some() && program.prefilter.takes_numbers())
+        self.program_for(class)
+            .is_some_and(|program| program.texts.is_some() && program.prefilter.takes_numbers())
     }
 
     /// Whether any rule applies to events of the class.
     pub fn has_rules(&self, class: ClassId) -> bool {
-        let program = self.program_of.get(usize::from(class.0)).map(|program| self.compiled(*program));
-        program.is_some_and(|program| !program.entries.is_empty())
+        self.program_for(class).is_some_and(|program| !program.entries.is_empty())
     }
 
     /// What it was compiled with.
@@ -166,6 +163,11 @@ impl Engine {
     pub fn evidence(&self, event: &Event<'_>, scratch: &mut Scratch, hit: Hit) -> Vec<(String, String)> {
         let program = self.program(event).map(|(_, program)| self.compiled(program));
         program.map_or(vec![], |program| scratch.evidence(program, event, hit))
+    }
+
+    /// The rules for events of the class.
+    fn program_for(&self, class: ClassId) -> Option<&Program> {
+        self.program_of.get(usize::from(class.0)).map(|program| self.compiled(*program))
     }
 
     /// Numbers of the event's class and of the program for it.

@@ -24,6 +24,11 @@ fn partition_of(server: &ClickHouse, table: &str, body: &str) -> String {
     server.execute(&sql).unwrap().trim().to_string()
 }
 
+/// Inserts of 30 rows each.
+fn write_parts(writer: &mut Writer<'_>, numbers: std::ops::Range<u32>, now_ns: u64) {
+    numbers.for_each(|n| writer.write(&rows(n * 30..(n + 1) * 30, now_ns)).unwrap());
+}
+
 fn attached() -> u64 {
     crate::events::COUNTERS.rows_attached.load(std::sync::atomic::Ordering::Relaxed)
 }
@@ -37,17 +42,13 @@ async fn a_table_that_is_dropped_and_created_anew_is_read_from_its_first_row() {
         let now_ns = now_ns();
         let mut seen = BTreeMap::new();
         let mut tail = open(&settings, None).await;
-        for n in 0..4 {
-            Writer::new(server, tables, database).write(&rows(n * 30..(n + 1) * 30, now_ns)).unwrap();
-        }
+        write_parts(&mut Writer::new(server, tables, database), 0..4, now_ns);
         let position = drain(&mut tail, &mut seen).await;
         assert_each_once(&seen, 120);
         server.execute(&format!("DROP DATABASE {database} SYNC")).unwrap();
         schema::create(server, tables, database).unwrap();
         // Blocks are numbered from 1 again: these parts have the names and the numbers of rows of earlier ones.
-        for n in 4..8 {
-            Writer::new(server, tables, database).write(&rows(n * 30..(n + 1) * 30, now_ns)).unwrap();
-        }
+        write_parts(&mut Writer::new(server, tables, database), 4..8, now_ns);
         if restarts {
             tail = open(&settings, Some(&position)).await;
         }
@@ -70,9 +71,7 @@ async fn after_truncate_new_rows_are_read() {
         let mut writer = Writer::new(server, tables, database);
         let mut seen = BTreeMap::new();
         let mut tail = open(&settings, None).await;
-        for n in 0..4 {
-            writer.write(&rows(n * 30..(n + 1) * 30, now_ns)).unwrap();
-        }
+        write_parts(&mut writer, 0..4, now_ns);
         let position = drain(&mut tail, &mut seen).await;
         server.execute(&format!("TRUNCATE TABLE {database}.logs_v2")).unwrap();
         if restarts {
@@ -81,9 +80,7 @@ async fn after_truncate_new_rows_are_read() {
             server.execute(&format!("ATTACH TABLE {database}.logs_v2")).unwrap();
         }
         // Then these parts have the names and the numbers of rows of earlier ones.
-        for n in 4..7 {
-            writer.write(&rows(n * 30..(n + 1) * 30, now_ns)).unwrap();
-        }
+        write_parts(&mut writer, 4..7, now_ns);
         if restarts {
             tail = open(&settings, Some(&position)).await;
         }

@@ -7,12 +7,10 @@ use super::super::json::outline::{Span, value};
 use super::super::taxonomy::Taxonomy;
 use super::json::{Fate, Layout, Role, fate, put};
 use super::{Arena, Draft, Event, Identity, Named, Part, WORDS};
-#[cfg(doc)]
-use crate::otel::NEVER_ESCAPED;
 use crate::otel::class::Condition;
 use crate::otel::event::ClassId;
 use crate::otel::json::Leaf;
-use crate::otel::normal_name;
+use crate::otel::{NEVER_ESCAPED, normal_name};
 use crate::value::fold;
 use std::borrow::Cow;
 
@@ -23,6 +21,8 @@ pub(in crate::otel) struct Shape {
     /// Where the channel and the event id stand, if each stands once.
     identity: Option<(usize, usize)>,
     has_list: bool,
+    /// Whether what a value becomes may depend on it: [`What::Open`].
+    has_open: bool,
     /// By channel and event id, what is asked for.
     wants: Vec<Wants>,
 }
@@ -94,7 +94,8 @@ impl Shape {
             found.next().is_none().then_some(first)
         };
         let identity = only(Part::Channel).zip(only(Part::EventId));
-        Shape { identity, has_list: layout.has_list, wants: vec![], places }
+        let has_open = places.iter().any(|place| matches!(place.what, What::Open(_)));
+        Shape { identity, has_list: layout.has_list, has_open, wants: vec![], places }
     }
 
     /// Finds out what is asked for of this document; `None`: everything may be.
@@ -182,16 +183,15 @@ impl Shape {
 
     /// Whether no value but the event id can become an `EventID`.
     fn is_only_id(&self) -> bool {
-        self.places.iter().all(|place| match place.what {
+        let is_other = |place: &Place| match place.what {
             What::Data | What::Named | What::Other => normal_name(&place.name) != "eventid",
             What::System(Part::Named(name)) => normal_name(name) != "eventid",
-            What::Open(_) => false,
-            What::System(_) | What::Nothing => true,
-        })
+            What::System(_) | What::Open(_) | What::Nothing => true,
+        };
+        !self.has_open && self.places.iter().all(is_other)
     }
 
     fn wanted(&self, asked: &dyn Fn(&str) -> bool, is_rewritten: bool) -> Box<[bool]> {
-        let has_open = self.places.iter().any(|place| matches!(place.what, What::Open(_)));
         let is_wanted = |place: &Place| match place.what {
             What::Nothing => false,
             What::Open(_) | What::Named => true,
@@ -203,7 +203,7 @@ impl Shape {
                 // Whether an event is an audit's tells which number its level has.
                 Part::Keywords => asked("Keywords") || asked("Level"),
                 // Sysmon's has the names of data that come without.
-                Part::Message | Part::RenderedMessage => has_open || asked("Message"),
+                Part::Message | Part::RenderedMessage => self.has_open || asked("Message"),
                 Part::Named(name) => asked(name),
             },
         };
@@ -249,9 +249,8 @@ impl Shape {
                 }
             }
         }
-        let has_open = self.places.iter().any(|place| matches!(place.what, What::Open(_)));
         let identity = draft.finish();
-        if holds == Holds::Nothing && !has_open {
+        if holds == Holds::Nothing && !self.has_open {
             event.searched = event.fields.len();
         }
         Some(identity)
@@ -288,9 +287,10 @@ fn may_hide_letters(raw: &str) -> bool {
     memchr::memmem::find_iter(bytes, b"\\u").any(|at| {
         let before = bytes[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
         let is_harmless = match bytes.get(at + 2..at + 6) {
-            Some([b'0', b'0', b'0' | b'1', _]) => true,
-            Some([b'0', b'0', b'2', last]) => !matches!(last, b'0' | b'd' | b'D' | b'e' | b'E'),
-            Some([b'0', b'0', b'3', last]) => !last.is_ascii_digit() && !matches!(last, b'a' | b'A'),
+            Some([b'0', b'0', high @ b'0'..=b'3', low]) => {
+                let byte = char::from(*low).to_digit(16).map(|low| (high - b'0') << 4 | low as u8);
+                byte.is_some_and(|byte| !byte.is_ascii_digit() && !NEVER_ESCAPED.contains(&byte))
+            }
             _ => false,
         };
         before % 2 == 0 && !is_harmless
