@@ -76,6 +76,17 @@ impl Wake {
     }
 }
 
+/// What is looked for in each new value, so that it can wake a rule; the rest waits until a rule asks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum AtOnce {
+    /// Texts that are rare enough.
+    Texts,
+    /// Short ones too, which stand in most values and cost a look at each of their bytes.
+    ShortTexts,
+    /// Expressions and all other comparisons of one value too.
+    Comparisons,
+}
+
 struct Compiler<'p> {
     plan: &'p Plan,
     options: Options,
@@ -85,8 +96,10 @@ struct Compiler<'p> {
     placed: Vec<Option<Placed>>,
     /// The same for short texts of rules that only these can wake.
     placed_short: Vec<Option<Placed>>,
-    /// Whether the rule at hand can be woken by something else than short texts.
-    defer_short: bool,
+    /// Comparisons of rules that only these can wake: number under which each is marked.
+    compared: Vec<Option<u32>>,
+    /// What is looked for at once of the rule at hand.
+    at_once: AtOnce,
     indexed: u32,
     /// Per number in the index: groups.
     pred_groups: Vec<Vec<u32>>,
@@ -127,7 +140,8 @@ impl<'p> Compiler<'p> {
             builders: plan.slots.iter().map(|_| Builder::default()).collect(),
             placed: vec![None; plan.preds.len()],
             placed_short: vec![None; plan.preds.len()],
-            defer_short: false,
+            compared: vec![None; plan.preds.len()],
+            at_once: AtOnce::ShortTexts,
             plan,
             options,
             program,
@@ -161,22 +175,27 @@ impl<'p> Compiler<'p> {
         self.program
     }
 
-    /// The steps of a rule, and what wakes it. Short texts stand in most values and cost a look at each
-    /// of their bytes, so they are looked for only when a rule asks, unless nothing else could wake it.
+    /// The steps of a rule, and what wakes it: the cheapest that does.
     fn steps(&mut self, node: &Node) -> (Step, Wake) {
-        if !self.options.wake {
-            return (self.step(node), Wake::Always);
+        let levels: &[AtOnce] = match (self.options.short, self.options.compared) {
+            _ if !self.options.wake => &[AtOnce::ShortTexts],
+            (true, true) => &[AtOnce::Texts, AtOnce::ShortTexts, AtOnce::Comparisons],
+            (true, false) => &[AtOnce::Texts, AtOnce::ShortTexts],
+            (false, true) => &[AtOnce::ShortTexts, AtOnce::Comparisons],
+            (false, false) => &[AtOnce::ShortTexts],
+        };
+        let mut found = (Step::Const(false), Wake::Always);
+        for level in levels {
+            self.at_once = *level;
+            let step = self.step(node);
+            let wake = if self.options.wake { self.wake(&step) } else { Wake::Always };
+            let is_woken = matches!(wake, Wake::Groups(..));
+            found = (step, wake);
+            if is_woken {
+                break;
+            }
         }
-        self.defer_short = self.options.short;
-        let step = self.step(node);
-        let wake = self.wake(&step);
-        if !self.defer_short || matches!(wake, Wake::Groups(..)) {
-            return (step, wake);
-        }
-        self.defer_short = false;
-        let step = self.step(node);
-        let wake = self.wake(&step);
-        (step, wake)
+        found
     }
 
     fn step(&mut self, node: &Node) -> Step {
@@ -215,15 +234,43 @@ impl<'p> Compiler<'p> {
         }
     }
 
-    /// Decides once per predicate whether it is indexed.
+    /// Decides where a predicate is answered.
     fn place(&mut self, pred: usize) -> Placed {
+        match self.place_text(pred) {
+            Placed::Lazy(lazy) if self.at_once == AtOnce::Comparisons => self.place_compared(pred, lazy),
+            placed => placed,
+        }
+    }
+
+    /// Lets a comparison be made at once that would be made when a rule asks, if that may be done.
+    fn place_compared(&mut self, pred: usize, number: u32) -> Placed {
+        let Pred { slot, .. } = self.plan.preds[pred];
+        let lazy = &self.program.lazies[number as usize];
+        let is_text = self.program.texts == Some(slot as u32);
+        if lazy.guard.is_some() || !lazy.is_of_one_value() || is_text || !self.options.index {
+            return Placed::Lazy(number);
+        }
+        if let Some(known) = self.compared[pred] {
+            return Placed::Indexed(known);
+        }
+        let share =
+            if matches!(lazy.pred.test, Test::Regex(_)) { SHARE_OF_EXPRESSION } else { SHARE_OF_NUMBER };
+        let marked = self.number(share, slot);
+        self.program.slots[slot].compared.push((number, marked));
+        self.compared[pred] = Some(marked);
+        Placed::Indexed(marked)
+    }
+
+    /// Decides once per predicate whether it is indexed.
+    fn place_text(&mut self, pred: usize) -> Placed {
         let Pred { slot, test, .. } = &self.plan.preds[pred];
         let is_short = matches!(test, Test::Text(pattern) if is_short(pattern));
-        let known = if is_short && !self.defer_short { &self.placed_short } else { &self.placed };
+        let defer_short = self.at_once == AtOnce::Texts;
+        let known = if is_short && !defer_short { &self.placed_short } else { &self.placed };
         if let Some(placed) = known[pred] {
             return placed;
         }
-        let is_indexed = self.options.index && !(is_short && self.defer_short);
+        let is_indexed = self.options.index && !(is_short && defer_short);
         let placed = match test {
             Test::Text(pattern) if is_indexed && self.builders[*slot].add(self.indexed, pattern) => {
                 let share = share(pattern, &self.plan.slots[*slot]);
@@ -231,7 +278,7 @@ impl<'p> Compiler<'p> {
             }
             _ => self.lazy(pred),
         };
-        let known = if is_short && !self.defer_short { &mut self.placed_short } else { &mut self.placed };
+        let known = if is_short && !defer_short { &mut self.placed_short } else { &mut self.placed };
         known[pred] = Some(placed);
         placed
     }
@@ -412,6 +459,11 @@ const COMMON_FIELDS: [&str; 9] = [
     "type",
     "eventsource",
 ];
+
+/// In which share of events an expression without a rare literal is expected to match, and a number or
+/// an address to be what a rule wants.
+const SHARE_OF_EXPRESSION: f64 = 0.02;
+const SHARE_OF_NUMBER: f64 = 0.3;
 
 /// In which share of events a pattern is expected to hold; only its order of size matters.
 fn share(pattern: &Pattern, slot: &Slot) -> f64 {

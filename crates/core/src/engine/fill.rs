@@ -5,8 +5,8 @@
 //! a rule asks.
 
 use super::cases::{Case, Look};
-use super::program::Program;
-use super::remembered::{Field, Place};
+use super::program::{Program, SlotProgram};
+use super::remembered::{Field, Known, Place};
 use super::run::{END, Folded, Link, Scratch, UNFOLDED, Whose, text};
 use crate::otel::{Event, normal_name};
 use crate::value::{Value, fold_into, same};
@@ -160,8 +160,7 @@ impl Scratch {
             _ => Err(None),
         }?;
         let Scratch { epoch, preds, groups, woken, candidates, .. } = self;
-        let mut marks = Marks { epoch: *epoch, case, preds, groups, woken, candidates };
-        known.iter().for_each(|pred| marks.set(program, *pred));
+        Marks { epoch: *epoch, case, preds, groups, woken, candidates }.set_known(known);
         Ok(())
     }
 
@@ -276,9 +275,12 @@ impl Scratch {
         let mut marks = Marks { epoch: *epoch, case, preds, groups, woken, candidates };
         found.iter().for_each(|pred| marks.set(program, *pred));
         let Some(place) = place else { return };
+        let found = &self.found;
         match event.fields.get(source as usize) {
-            Some((_, Value::Str(text))) => self.remembered.remember(place, text.as_bytes(), &self.found),
-            Some((_, Value::Int(int))) => self.remembered.remember(place, &int.to_le_bytes(), &self.found),
+            Some((_, Value::Str(text))) => self.remembered.remember(place, text.as_bytes(), found, program),
+            Some((_, Value::Int(int))) => {
+                self.remembered.remember(place, &int.to_le_bytes(), found, program);
+            }
             _ => {}
         }
     }
@@ -293,9 +295,17 @@ impl Scratch {
 
     /// Asks the index of a slot which predicates a value fulfils; they are appended to `found`, each once.
     fn scan(&mut self, program: &Program, event: &Event<'_>, slot: u32, value: u32) {
-        let index = &program.slots[slot as usize].index;
+        let SlotProgram { index, compared, .. } = &program.slots[slot as usize];
         let value = self.values[value as usize];
-        if index.is_empty() || value.is_null {
+        if value.is_null {
+            return;
+        }
+        for (lazy, pred) in compared {
+            if self.compare_value(program, event, &program.lazies[*lazy as usize], &value) {
+                self.found.push(*pred);
+            }
+        }
+        if index.is_empty() {
             return;
         }
         let Scratch { folded, tried, found, told, asked, .. } = self;
@@ -329,6 +339,23 @@ struct Marks<'s> {
 }
 
 impl Marks<'_> {
+    /// Marks all that is known of a value.
+    #[inline]
+    fn set_known(&mut self, known: &Known) {
+        known.preds().for_each(|pred| self.preds[pred as usize] = self.epoch);
+        known.groups().for_each(|group| self.groups[group as usize] = self.epoch);
+        if let Some(case) = self.case {
+            known.rules().for_each(|rule| self.wake(case, rule));
+        }
+    }
+
+    #[inline]
+    fn wake(&mut self, case: &Case, rule: u32) {
+        if std::mem::replace(&mut self.woken[rule as usize], self.epoch) != self.epoch && case.has(rule) {
+            self.candidates.push(rule);
+        }
+    }
+
     /// Marks a predicate as true, and its groups, which wakes rules.
     #[inline]
     fn set(&mut self, program: &Program, pred: u32) {
@@ -340,13 +367,7 @@ impl Marks<'_> {
                 continue;
             }
             let Some(case) = self.case else { continue };
-            for rule in program.group_rules.get(*group) {
-                if std::mem::replace(&mut self.woken[*rule as usize], self.epoch) != self.epoch
-                    && case.has(*rule)
-                {
-                    self.candidates.push(*rule);
-                }
-            }
+            program.group_rules.get(*group).iter().for_each(|rule| self.wake(case, *rule));
         }
     }
 }

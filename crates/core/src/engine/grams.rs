@@ -1,34 +1,29 @@
 //! Finds which of many literals stand anywhere in a value, in one pass over it.
 //!
-//! A literal is filed under a few neighbouring bytes of it (a *gram*), the rarest among all literals. Not
-//! every position of a value has to be asked for then: a literal of seven bytes or more is filed under
-//! four grams of four bytes, one of which begins at every fourth position wherever the literal stands;
-//! one of four to six bytes under two grams of three bytes, for every second position. Most positions
-//! have nothing filed under their gram. Shorter literals, of which [`super::compile`] leaves few, are
-//! filed under their first two bytes, single bytes are searched for.
+//! A literal is filed under four neighbouring bytes of it (a *gram*), the rarest in it among all literals
+//! and in logs. The gram at each position of a value is asked for; nearly none has anything filed under
+//! it, which one byte tells. Literals of two and three bytes, of which [`super::compile`] leaves
+//! few, are filed under their first two bytes; one byte, or a handful of literals, are searched for.
 
 use super::index::{Entry, Store};
 use super::table::{Filed, Table};
 use crate::value::same;
 use foldhash::fast::FixedState;
-use memchr::memchr;
+use memchr::memmem::Finder;
 use std::collections::HashMap;
 
 type Map<K, V> = HashMap<K, V, FixedState>;
 
-/// From so many bytes on, a gram of four begins at every fourth position.
-const LONG: usize = 7;
-
 /// Literals to be found anywhere.
 #[derive(Debug, Default)]
 pub(super) struct Grams {
-    /// Literals of at least [`LONG`] bytes, under four bytes.
-    long: Table,
-    /// Literals of four bytes up to these, under three bytes.
-    middle: Table,
+    /// Literals of at least four bytes, each under four of them.
+    fours: Table,
+    /// By hash of a gram, whether something may be filed under it.
+    doors: Vec<bool>,
     pairs: Option<Box<Pairs>>,
-    /// Literals of one byte, and who wants to know, in [`Store::entries`].
-    bytes: Vec<(u8, (u32, u32))>,
+    /// Shorter literals, and who wants to know, in [`Store::entries`]: each is searched for.
+    few: Vec<(Finder<'static>, (u32, u32))>,
 }
 
 /// Literals of two and three bytes.
@@ -54,54 +49,59 @@ impl Grams {
     pub fn new(literals: Vec<(String, Entry)>, store: &mut Store) -> Grams {
         let sorted = store.add_all(literals);
         let mut common: Map<u32, u32> = Map::default();
-        for (text, _, _) in sorted.iter().filter(|(text, _, _)| text.len() >= 4) {
-            for gram in text.as_bytes().windows(size(text)) {
-                *common.entry(key(gram)).or_default() += 1;
-            }
+        for (text, _, _) in &sorted {
+            text.as_bytes().windows(GRAM).for_each(|gram| *common.entry(key(gram)).or_default() += 1);
         }
         let mut grams = Grams::default();
-        let (mut long, mut middle, mut short) = (vec![], vec![], vec![]);
+        let (mut fours, mut short) = (vec![], vec![]);
         for (text, stored, entries) in sorted {
             match text.as_bytes() {
                 [] => {}
-                [byte] => grams.bytes.push((*byte, entries)),
+                [_] => grams.few.push((Finder::new(&text).into_owned(), entries)),
                 [first, second, rest @ ..] if rest.len() < 2 => {
                     let pair = u16::from_le_bytes([*first, *second]);
                     short.push(Short { pair, third: rest.first().copied(), entries });
                 }
                 bytes => {
-                    let (filed, step) = if bytes.len() < LONG { (&mut middle, 2) } else { (&mut long, 4) };
-                    for first in 0..step {
-                        let (offset, key) = rarest(bytes, size(&text), first, step, &common);
-                        filed.push(Filed { key, offset, text: stored, entries });
-                    }
+                    let (offset, key) = rarest(bytes, &common);
+                    fours.push(Filed { key, offset, text: stored, entries });
                 }
             }
         }
-        grams.long = Table::new(long);
-        grams.middle = Table::new(middle);
+        grams.doors = doors(&fours);
+        grams.fours = Table::new(fours);
+        if short.len() <= FEW_SHORT {
+            grams.few.extend(short.iter().map(|short| (short.finder(), short.entries)));
+            short.clear();
+        }
         grams.pairs = (!short.is_empty()).then(|| Box::new(Pairs::new(short)));
         grams
     }
 
     /// Whether nothing is filed.
     pub fn is_empty(&self) -> bool {
-        self.long.is_empty() && self.middle.is_empty() && self.pairs.is_none() && self.bytes.is_empty()
+        self.fours.is_empty() && self.pairs.is_none() && self.few.is_empty()
     }
 
     /// Calls `tell` for every literal in `value`, with who wants to know; for one that stands there
     /// several times, several times.
     pub fn scan(&self, store: &Store, value: &[u8], tell: &mut impl FnMut((u32, u32))) {
-        for (byte, entries) in &self.bytes {
-            if memchr(*byte, value).is_some() {
+        for (finder, entries) in &self.few {
+            if finder.find(value).is_some() {
                 tell(*entries);
             }
         }
-        match (self.long.is_empty(), self.middle.is_empty()) {
-            (true, true) => {}
-            (false, true) => self.walk::<true, false>(store, value, tell),
-            (true, false) => self.walk::<false, true>(store, value, tell),
-            (false, false) => self.walk::<true, true>(store, value, tell),
+        let mut ask = |at, gram| {
+            if self.fours.may_have(gram) {
+                verify(&self.fours, store, gram, value, at, tell);
+            }
+        };
+        match self.doors.len() {
+            0 => {}
+            FEW => walk::<FEW, { shift(FEW) }>(&self.doors, value, &mut ask),
+            SOME => walk::<SOME, { shift(SOME) }>(&self.doors, value, &mut ask),
+            MANY => walk::<MANY, { shift(MANY) }>(&self.doors, value, &mut ask),
+            _ => walk::<MOST, { shift(MOST) }>(&self.doors, value, &mut ask),
         }
         if let Some(pairs) = &self.pairs {
             for (at, pair) in value.windows(2).enumerate() {
@@ -112,52 +112,72 @@ impl Grams {
             }
         }
     }
-
-    /// Asks for the grams of a value, at every fourth position and at every second.
-    fn walk<const LONG: bool, const MIDDLE: bool>(
-        &self,
-        store: &Store,
-        value: &[u8],
-        tell: &mut impl FnMut((u32, u32)),
-    ) {
-        let mut at = 0;
-        while let Some(bytes) = value.get(at..).and_then(<[u8]>::first_chunk) {
-            self.ask::<LONG, MIDDLE>(store, value, at, u64::from_le_bytes(*bytes), tell);
-            at += 4;
-        }
-        // What is not there counts as zeros: that finds too much at most, which is compared.
-        while at < value.len() {
-            let mut bytes = [0; 8];
-            bytes[..value.len() - at].copy_from_slice(&value[at..]);
-            self.ask::<LONG, MIDDLE>(store, value, at, u64::from_le_bytes(bytes), tell);
-            at += 4;
-        }
-    }
-
-    /// Asks for the grams that begin at `at` and two bytes on; `bytes` are those from `at`.
-    #[inline(always)]
-    fn ask<const LONG: bool, const MIDDLE: bool>(
-        &self,
-        store: &Store,
-        value: &[u8],
-        at: usize,
-        bytes: u64,
-        tell: &mut impl FnMut((u32, u32)),
-    ) {
-        let four = bytes as u32;
-        if LONG && self.long.may_have(four) {
-            verify(&self.long, store, four, value, at, tell);
-        }
-        for (at, three) in [(at, four & THREE), (at + 2, (bytes >> 16) as u32 & THREE)] {
-            if MIDDLE && self.middle.may_have(three) {
-                verify(&self.middle, store, three, value, at, tell);
-            }
-        }
-    }
 }
 
-/// Three of four bytes.
-const THREE: u32 = 0x00ff_ffff;
+/// So many literals of two and three bytes are searched for one after the other.
+const FEW_SHORT: usize = 8;
+
+/// Bytes of a gram.
+const GRAM: usize = 4;
+
+/// Numbers of doors, of which the largest still fit into a near cache.
+const FEW: usize = 1 << 8;
+const SOME: usize = 1 << 12;
+const MANY: usize = 1 << 14;
+const MOST: usize = 1 << 16;
+/// Doors for each filed literal, if there are so many.
+const DOORS_PER_LITERAL: usize = 64;
+
+fn doors(filed: &[Filed]) -> Vec<bool> {
+    if filed.is_empty() {
+        return vec![];
+    }
+    let wanted = filed.len() * DOORS_PER_LITERAL;
+    let number = [FEW, SOME, MANY].into_iter().find(|number| wanted <= *number).unwrap_or(MOST);
+    let mut doors = vec![false; number];
+    filed.iter().for_each(|filed| doors[door(filed.key, shift(number))] = true);
+    doors
+}
+
+/// Which of the doors a gram takes.
+#[inline(always)]
+fn door(gram: u32, shift: u32) -> usize {
+    (gram.wrapping_mul(0x9e37_79b1) >> shift) as usize
+}
+
+/// How far a product is shifted to be one of so many numbers.
+const fn shift(numbers: usize) -> u32 {
+    32 - numbers.trailing_zeros()
+}
+
+/// Calls `open` with each position of `value` where a door is open, and the gram there. With a number
+/// that is known when this is compiled, a position costs a few instructions.
+#[inline]
+fn walk<const DOORS: usize, const SHIFT: u32>(
+    doors: &[bool],
+    value: &[u8],
+    open: &mut impl FnMut(usize, u32),
+) {
+    let Ok(doors) = <&[bool; DOORS]>::try_from(doors) else { return };
+    let mut at = 0;
+    while let Some(bytes) = value.get(at..).and_then(<[u8]>::first_chunk) {
+        let bytes = u64::from_le_bytes(*bytes);
+        for ahead in 0..4 {
+            let gram = (bytes >> (8 * ahead)) as u32;
+            if doors[door(gram, SHIFT)] {
+                open(at + ahead, gram);
+            }
+        }
+        at += 4;
+    }
+    while let Some(bytes) = value.get(at..).and_then(<[u8]>::first_chunk) {
+        let gram = u32::from_le_bytes(*bytes);
+        if doors[door(gram, SHIFT)] {
+            open(at, gram);
+        }
+        at += 1;
+    }
+}
 
 /// Compares the literals that are filed under a gram.
 #[inline(never)]
@@ -175,6 +195,15 @@ fn verify(
         if value.get(start..start + text.len()).is_some_and(|here| same(here, text)) {
             tell(filed.entries);
         }
+    }
+}
+
+impl Short {
+    /// Searches for the literal alone.
+    fn finder(&self) -> Finder<'static> {
+        let [first, second] = self.pair.to_le_bytes();
+        let bytes = [first, second, self.third.unwrap_or_default()];
+        Finder::new(&bytes[..2 + usize::from(self.third.is_some())]).into_owned()
     }
 }
 
@@ -198,15 +227,9 @@ impl Pairs {
     }
 }
 
-/// Bytes of a literal's grams.
-fn size(text: &str) -> usize {
-    if text.len() < LONG { 3 } else { 4 }
-}
-
-/// Of the grams that begin at `first` and every `step` bytes from there: where the rarest stands, and
-/// the gram.
-fn rarest(text: &[u8], size: usize, first: usize, step: usize, common: &Map<u32, u32>) -> (u32, u32) {
-    let grams = text.windows(size).enumerate().skip(first).step_by(step).map(|(offset, gram)| {
+/// Where the rarest gram stands, and the gram.
+fn rarest(text: &[u8], common: &Map<u32, u32>) -> (u32, u32) {
+    let grams = text.windows(GRAM).enumerate().map(|(offset, gram)| {
         let letters: u32 = gram.iter().map(|b| commonness(*b)).sum();
         (common.get(&key(gram)).copied().unwrap_or(0) * 16 + letters, key(gram), offset)
     });

@@ -35,6 +35,10 @@ pub struct Options {
     /// Texts of up to three bytes are looked for when a rule asks, where something else wakes it.
     #[doc(hidden)]
     pub short: bool,
+    /// Expressions and other comparisons of one value that a rule could only be woken by are made once for
+    /// each new value; off, for every event.
+    #[doc(hidden)]
+    pub compared: bool,
     /// Windows events are read along the outline of earlier ones, and only what rules ask for is decoded.
     #[doc(hidden)]
     pub outlines: bool,
@@ -60,6 +64,7 @@ impl Options {
         ("cases", |options| &mut options.cases),
         ("later", |options| &mut options.later),
         ("short", |options| &mut options.short),
+        ("compared", |options| &mut options.compared),
         ("outlines", |options| &mut options.outlines),
         ("order", |options| &mut options.order),
     ];
@@ -93,6 +98,7 @@ impl Default for Options {
             cases: true,
             later: true,
             short: true,
+            compared: true,
             outlines: true,
             order: true,
         }
@@ -110,7 +116,7 @@ mod tests {
         assert_eq!(
             Options::without(&["speed"]),
             Err("`speed` is none of index, wake, guards, checks, prefilter, names, values, cases, later, short, \
-                 outlines, order"
+                 compared, outlines, order"
                 .into())
         );
     }

@@ -83,6 +83,9 @@ impl Program {
 pub struct SlotProgram {
     /// Text predicates.
     pub index: Index,
+    /// Comparisons that are made once for each new value, as indexes into [`Program::lazies`], and the
+    /// number under which each is marked where it holds.
+    pub compared: Vec<(u32, u32)>,
     /// Rules that are woken if the slot has any value.
     pub wakes: Vec<u32>,
 }
@@ -127,7 +130,15 @@ pub struct Lazy {
 impl Lazy {
     /// Whether the folded text of values is compared.
     pub fn needs_folded(&self) -> bool {
-        matches!(self.pred.test, Test::Text(_) | Test::Regex(_) | Test::FieldRef { cased: false, .. })
+        matches!(self.pred.test, Test::Text(_) | Test::Regex(_))
+    }
+
+    /// Whether it is a comparison of one value with what the rule says.
+    pub fn is_of_one_value(&self) -> bool {
+        match self.pred.test {
+            Test::Text(_) | Test::Regex(_) | Test::Number(..) | Test::Cidr(_) | Test::TimePart(..) => true,
+            Test::FieldRef { .. } | Test::Null | Test::Exists(_) => false,
+        }
     }
 
     /// Whether the comparison can be true of an event that lacks the field.

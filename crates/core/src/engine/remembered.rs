@@ -3,6 +3,7 @@
 //! A value is known by its field, its kind and all its bytes, so an answer is never another value's,
 //! whatever a log holds. The memory is bounded; a value that does not come again is soon overwritten.
 
+use super::program::{Lists, Program};
 use crate::value::same;
 use foldhash::fast::FixedState;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -10,7 +11,7 @@ use std::hash::{BuildHasher as _, Hasher as _};
 /// Places; a value may stand in either of two that are neighbours.
 const PLACES: usize = 1 << 13;
 /// Longer values are not remembered: they hardly come again.
-const BYTES_MAX: usize = 256;
+const BYTES_MAX: usize = 1024;
 /// Values that fulfil more than so many predicates are not remembered.
 const PREDS_MAX: usize = 256;
 
@@ -23,12 +24,59 @@ pub(super) struct Remembered {
     hasher: FixedState,
 }
 
-/// A value and what came of it.
+/// A value and what came of it, which stand together in memory: most lookups find them in no cache.
 #[derive(Debug, Default, Clone)]
-struct Known {
+pub(super) struct Known {
     field: Field,
-    text: Vec<u8>,
-    preds: Vec<u32>,
+    /// The value's bytes, then what is to be marked: predicates, groups and rules, four bytes each.
+    data: Vec<u8>,
+    text: u32,
+    preds: u32,
+    groups: u32,
+}
+
+impl Known {
+    /// The predicates that the value fulfils.
+    #[inline]
+    pub fn preds(&self) -> impl Iterator<Item = u32> {
+        self.marks(self.text, self.preds)
+    }
+
+    /// The groups that they make true.
+    #[inline]
+    pub fn groups(&self) -> impl Iterator<Item = u32> {
+        self.marks(self.preds, self.groups)
+    }
+
+    /// The rules that these wake.
+    #[inline]
+    pub fn rules(&self) -> impl Iterator<Item = u32> {
+        self.marks(self.groups, self.data.len() as u32)
+    }
+
+    #[inline]
+    fn marks(&self, start: u32, end: u32) -> impl Iterator<Item = u32> {
+        let (marks, _) = self.data[start as usize..end as usize].as_chunks();
+        marks.iter().map(|mark| u32::from_le_bytes(*mark))
+    }
+
+    fn is(&self, field: Field, value: &[u8]) -> bool {
+        self.field == field && self.data.get(..self.text as usize).is_some_and(|text| same(text, value))
+    }
+
+    fn set(&mut self, field: Field, value: &[u8], [preds, groups, rules]: [&[u32]; 3]) {
+        let data = &mut self.data;
+        data.clear();
+        data.extend_from_slice(value);
+        self.text = data.len() as u32;
+        let mut add = |marks: &[u32]| {
+            data.extend(marks.iter().flat_map(|mark| mark.to_le_bytes()));
+            data.len() as u32
+        };
+        (self.preds, self.groups) = (add(preds), add(groups));
+        add(rules);
+        self.field = field;
+    }
 }
 
 /// Which values are the same if their bytes are.
@@ -50,10 +98,10 @@ pub(super) struct Place {
 }
 
 impl Remembered {
-    /// The predicates that the value fulfils; or, if it is not known, where to remember it, if that may
+    /// What is known of the value; or, if it is not known, where to remember it, if that may
     /// be done.
     #[inline]
-    pub fn find(&self, field: Field, value: &[u8]) -> Result<&[u32], Option<Place>> {
+    pub fn find(&self, field: Field, value: &[u8]) -> Result<&Known, Option<Place>> {
         if value.len() > BYTES_MAX {
             return Err(None);
         }
@@ -63,12 +111,12 @@ impl Remembered {
             u64::from(field.program) << 33 | u64::from(field.list) << 1 | u64::from(field.is_number),
         );
         let hash = hasher.finish().max(1);
-        let first = place(hash);
+        let first = first_place(hash);
         for at in [first, first ^ 1] {
             if self.hashes.get(at) == Some(&hash) {
                 let known = &self.known[at];
-                if known.field == field && same(&known.text, value) {
-                    return Ok(&known.preds);
+                if known.is(field, value) {
+                    return Ok(known);
                 }
             }
         }
@@ -76,7 +124,7 @@ impl Remembered {
     }
 
     /// Remembers that `value` fulfils `preds`. What stood there moves to the neighbouring place.
-    pub fn remember(&mut self, Place { field, hash }: Place, value: &[u8], preds: &[u32]) {
+    pub fn remember(&mut self, place: Place, value: &[u8], preds: &[u32], program: &Program) {
         if preds.len() > PREDS_MAX {
             return;
         }
@@ -84,20 +132,23 @@ impl Remembered {
             self.hashes = vec![0; PLACES];
             self.known = vec![Known::default(); PLACES];
         }
-        let at = place(hash);
+        let follows = |numbers: &[u32], from: &Lists| {
+            let mut all: Vec<u32> = numbers.iter().flat_map(|number| from.get(*number)).copied().collect();
+            all.sort_unstable();
+            all.dedup();
+            all
+        };
+        let groups = follows(preds, &program.pred_groups);
+        let rules = follows(&groups, &program.group_rules);
+        let at = first_place(place.hash);
         self.hashes.swap(at, at ^ 1);
         self.known.swap(at, at ^ 1);
-        self.hashes[at] = hash;
-        let known = &mut self.known[at];
-        known.field = field;
-        known.text.clear();
-        known.text.extend_from_slice(value);
-        known.preds.clear();
-        known.preds.extend_from_slice(preds);
+        self.hashes[at] = place.hash;
+        self.known[at].set(place.field, value, [preds, &groups, &rules]);
     }
 }
 
-fn place(hash: u64) -> usize {
+fn first_place(hash: u64) -> usize {
     hash as usize % PLACES
 }
 
@@ -108,12 +159,12 @@ mod tests {
     const FIELD: Field = Field { program: 1, list: 2, is_number: false };
 
     fn known(memory: &Remembered, field: Field, value: &[u8]) -> Option<Vec<u32>> {
-        memory.find(field, value).ok().map(<[u32]>::to_vec)
+        memory.find(field, value).ok().map(|known| known.preds().collect())
     }
 
     fn remember(memory: &mut Remembered, field: Field, value: &[u8], preds: &[u32]) {
         let place = memory.find(field, value).err().flatten().expect("not known and short enough");
-        memory.remember(place, value, preds);
+        memory.remember(place, value, preds, &Program::default());
     }
 
     #[test]
@@ -134,7 +185,7 @@ mod tests {
         let mut memory = Remembered::default();
         remember(&mut memory, FIELD, b"a", &[1]);
         let at = memory.hashes.iter().position(|hash| *hash != 0).expect("it is remembered");
-        memory.known[at].text = b"b".to_vec();
+        memory.known[at].data[0] = b'b';
         assert_eq!(known(&memory, FIELD, b"a"), None);
     }
 
@@ -149,7 +200,23 @@ mod tests {
         assert_eq!(memory.known.len(), PLACES);
         assert!(memory.find(FIELD, &[b'x'; BYTES_MAX + 1]).is_err_and(|place| place.is_none()));
         let place = memory.find(FIELD, b"much").err().flatten().expect("not known");
-        memory.remember(place, b"much", &[0; PREDS_MAX + 1]);
+        memory.remember(place, b"much", &[0; PREDS_MAX + 1], &Program::default());
         assert_eq!(known(&memory, FIELD, b"much"), None);
+    }
+
+    #[test]
+    fn what_follows_from_a_value_is_known_with_it() {
+        let mut memory = Remembered::default();
+        let program = Program {
+            pred_groups: Lists::new(&[vec![2, 0], vec![], vec![0]]),
+            group_rules: Lists::new(&[vec![9], vec![8], vec![7, 9]]),
+            ..Program::default()
+        };
+        let place = memory.find(FIELD, b"a").err().flatten().expect("not known");
+        memory.remember(place, b"a", &[0, 2], &program);
+        let known = memory.find(FIELD, b"a").expect("known");
+        assert_eq!(known.preds().collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(known.groups().collect::<Vec<_>>(), [0, 2]);
+        assert_eq!(known.rules().collect::<Vec<_>>(), [7, 9]);
     }
 }

@@ -7,7 +7,7 @@ use super::program::{Ask, Lazy, NO, Program, YES};
 use super::remembered::Remembered;
 use super::watch::Watch;
 use crate::otel::Event;
-use crate::rule::Test;
+use crate::rule::{Place, Test};
 use crate::spec;
 use crate::value::fold;
 use std::borrow::Cow;
@@ -216,9 +216,6 @@ impl Scratch {
         }
         if compared.needs_folded() {
             self.fold_slot(program, event, compared.pred.slot as u32);
-            if let Some(other) = compared.pred.other {
-                self.fold_slot(program, event, other as u32);
-            }
         }
         let answer = self.compare(program, event, compared);
         self.answers[lazy as usize] = (self.epoch, answer);
@@ -252,16 +249,13 @@ impl Scratch {
                 };
                 number.is_some_and(|number| spec::compare(*order, number, *bound))
             }
-            Test::FieldRef { place, cased: false, .. } => lazy.pred.other.is_some_and(|other| {
-                let mut others = self.values_of(program, other as u32).filter(|other| !other.is_null);
-                others.any(|other| {
-                    spec::stands(&self.folded(event, value), &self.folded(event, other), *place, true)
-                })
-            }),
-            Test::FieldRef { place, cased: true, .. } => lazy.pred.other.is_some_and(|other| {
+            Test::FieldRef { place, cased, .. } => lazy.pred.other.is_some_and(|other| {
                 let others = self.values_of(program, other as u32);
                 let mut others = others.filter_map(|other| self::text(event, other.source));
-                others.any(|other| spec::stands(&text, &other, *place, true))
+                others.any(|other| match place {
+                    Place::Whole if !cased && text.is_ascii() => text.eq_ignore_ascii_case(&other),
+                    place => spec::stands(&text, &other, *place, *cased),
+                })
             }),
             Test::Regex(expression) => {
                 lazy.checks.may_match(&text, &self.folded(event, value)) && expression.is_match(&text)
