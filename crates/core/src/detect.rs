@@ -32,7 +32,7 @@ impl Asks for Detector {
         self.engine.searches(class)
     }
 
-    fn may_find(&self, class: ClassId, texts: &str) -> bool {
+    fn may_find(&self, class: ClassId, texts: &[u8]) -> bool {
         self.engine.may_find(class, texts)
     }
 

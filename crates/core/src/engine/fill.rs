@@ -250,7 +250,7 @@ impl Scratch {
             if !self.values.is_empty() {
                 self.wake(case, &program.slots[slot as usize].wakes);
             }
-            if !is_open || !program.prefilter.may_match(&self.folded) {
+            if !is_open || !program.prefilter.may_match(self.folded.as_bytes()) {
                 self.keywords = None;
             }
         }

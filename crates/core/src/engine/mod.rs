@@ -132,7 +132,7 @@ impl Engine {
 
     /// Whether a keyword may stand in these folded texts, in which controls and most punctuation may be
     /// written with escapes.
-    pub fn may_find(&self, class: ClassId, texts: &str) -> bool {
+    pub fn may_find(&self, class: ClassId, texts: &[u8]) -> bool {
         self.program_for(class)
             .is_some_and(|program| program.texts.is_some() && program.prefilter.may_match(texts))
     }

@@ -39,7 +39,7 @@ impl Prefilter {
     }
 
     /// Whether one of the predicates may be true of a piece of `texts`.
-    pub fn may_match(&self, texts: &str) -> bool {
+    pub fn may_match(&self, texts: &[u8]) -> bool {
         self.searcher.as_ref().is_none_or(|searcher| searcher.find(texts).is_some())
     }
 

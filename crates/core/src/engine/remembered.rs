@@ -18,15 +18,15 @@ const PREDS_MAX: usize = 256;
 /// Values and the predicates that each fulfils.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
-    /// Hash of the value of each place; nothing stands there if it is 0.
-    hashes: Vec<u64>,
-    known: Vec<Known>,
+    places: Vec<Known>,
     hasher: FixedState,
 }
 
 /// A value and what came of it, which stand together in memory: most lookups find them in no cache.
 #[derive(Debug, Default, Clone)]
 pub(super) struct Known {
+    /// Of field and value; nothing is known if it is 0.
+    hash: u64,
     field: Field,
     /// The value's bytes, then what is to be marked: predicates, groups and rules, four bytes each.
     data: Vec<u8>,
@@ -113,11 +113,11 @@ impl Remembered {
         let hash = hasher.finish().max(1);
         let first = first_place(hash);
         for at in [first, first ^ 1] {
-            if self.hashes.get(at) == Some(&hash) {
-                let known = &self.known[at];
-                if known.is(field, value) {
-                    return Ok(known);
-                }
+            if let Some(known) = self.places.get(at)
+                && known.hash == hash
+                && known.is(field, value)
+            {
+                return Ok(known);
             }
         }
         Err(Some(Place { field, hash }))
@@ -128,9 +128,8 @@ impl Remembered {
         if preds.len() > PREDS_MAX {
             return;
         }
-        if self.hashes.is_empty() {
-            self.hashes = vec![0; PLACES];
-            self.known = vec![Known::default(); PLACES];
+        if self.places.is_empty() {
+            self.places = vec![Known::default(); PLACES];
         }
         let follows = |numbers: &[u32], from: &Lists| {
             let mut all: Vec<u32> = numbers.iter().flat_map(|number| from.get(*number)).copied().collect();
@@ -141,10 +140,9 @@ impl Remembered {
         let groups = follows(preds, &program.pred_groups);
         let rules = follows(&groups, &program.group_rules);
         let at = first_place(place.hash);
-        self.hashes.swap(at, at ^ 1);
-        self.known.swap(at, at ^ 1);
-        self.hashes[at] = place.hash;
-        self.known[at].set(place.field, value, [preds, &groups, &rules]);
+        self.places.swap(at, at ^ 1);
+        self.places[at].hash = place.hash;
+        self.places[at].set(place.field, value, [preds, &groups, &rules]);
     }
 }
 
@@ -184,8 +182,8 @@ mod tests {
     fn a_value_with_the_same_hash_is_another() {
         let mut memory = Remembered::default();
         remember(&mut memory, FIELD, b"a", &[1]);
-        let at = memory.hashes.iter().position(|hash| *hash != 0).expect("it is remembered");
-        memory.known[at].data[0] = b'b';
+        let at = memory.places.iter().position(|known| known.hash != 0).expect("it is remembered");
+        memory.places[at].data[0] = b'b';
         assert_eq!(known(&memory, FIELD, b"a"), None);
     }
 
@@ -197,7 +195,7 @@ mod tests {
             remember(&mut memory, FIELD, value.as_bytes(), &[number]);
             assert_eq!(known(&memory, FIELD, value.as_bytes()), Some(vec![number]));
         }
-        assert_eq!(memory.known.len(), PLACES);
+        assert_eq!(memory.places.len(), PLACES);
         assert!(memory.find(FIELD, &[b'x'; BYTES_MAX + 1]).is_err_and(|place| place.is_none()));
         let place = memory.find(FIELD, b"much").err().flatten().expect("not known");
         memory.remember(place, b"much", &[0; PREDS_MAX + 1], &Program::default());

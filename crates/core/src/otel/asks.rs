@@ -19,7 +19,7 @@ pub trait Asks {
 
     /// Whether values may matter for what they hold, of which `texts` are all, folded; controls and
     /// punctuation but [`NEVER_ESCAPED`] may stand in them as JSON writes them.
-    fn may_find(&self, class: ClassId, texts: &str) -> bool;
+    fn may_find(&self, class: ClassId, texts: &[u8]) -> bool;
 
     /// Whether numbers or truth values may matter for how they are written.
     fn may_find_in_numbers(&self, class: ClassId) -> bool;

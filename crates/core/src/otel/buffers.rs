@@ -25,7 +25,7 @@ pub struct Buffers {
     /// Where the values of the document stand.
     pub(super) spans: Vec<Span>,
     /// The document or parts of it, folded.
-    pub(super) folded: String,
+    pub(super) folded: Vec<u8>,
 }
 
 /// More than so many bytes are not kept for the next record.

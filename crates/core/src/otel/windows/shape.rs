@@ -125,7 +125,8 @@ impl Shape {
         let (classes, conditions) = taxonomy.channels.possible(channel, event_id);
         let is_searched = classes.iter().any(|class| asks.searches(*class));
         let is_rewritten = classes.iter().any(|class| {
-            asks.searches(*class) && (asks.may_find(*class, WORDS) || asks.may_find_in_numbers(*class))
+            asks.searches(*class)
+                && (asks.may_find(*class, WORDS.as_bytes()) || asks.may_find_in_numbers(*class))
         });
         let sole_id = self.is_only_id().then_some(event_id);
         let read = read(taxonomy, classes, conditions)?;
@@ -153,32 +154,33 @@ impl Shape {
         asks: &dyn Asks,
         text: &str,
         spans: &[Span],
-        folded: &mut String,
+        folded: &mut Vec<u8>,
     ) -> Holds {
         let wants = &self.wants[wants];
-        let may_find = |folded: &mut String| {
-            fold_in_place(folded);
-            wants.classes.iter().any(|class| asks.may_find(*class, folded))
-        };
+        let may_find = |folded: &[u8]| wants.classes.iter().any(|class| asks.may_find(*class, folded));
         if !wants.is_searched {
             return Holds::Nothing;
         }
-        folded.clear();
-        folded.push_str(text);
-        let hides_letters = may_hide_letters(folded);
-        if !hides_letters && !wants.is_rewritten && !may_find(folded) {
-            return Holds::Nothing;
-        }
-        folded.clear();
-        for (span, is_wanted) in spans.iter().zip(&wants.is_wanted) {
-            if *is_wanted || !span.is_text {
-                continue;
+        let hides_letters = may_hide_letters(text);
+        if !hides_letters && !wants.is_rewritten {
+            folded.clear();
+            add_folded(text, folded);
+            if !may_find(folded) {
+                return Holds::Nothing;
             }
-            folded.push_str(&text[span.start as usize..span.end as usize]);
-            folded.push('\0');
         }
-        let is_unasked = (hides_letters && may_hide_letters(folded)) || may_find(folded);
-        if is_unasked { Holds::Anywhere } else { Holds::InAsked }
+        folded.clear();
+        let unasked =
+            spans.iter().zip(&wants.is_wanted).filter(|(span, is_wanted)| span.is_text && !**is_wanted);
+        for (Span { start, end, .. }, _) in unasked {
+            let text = &text[*start as usize..*end as usize];
+            if hides_letters && may_hide_letters(text) {
+                return Holds::Anywhere;
+            }
+            add_folded(text, folded);
+            folded.push(0);
+        }
+        if may_find(folded) { Holds::Anywhere } else { Holds::InAsked }
     }
 
     /// Whether no value but the event id can become an `EventID`.
@@ -272,11 +274,11 @@ fn read<'t>(
     Some(read)
 }
 
-fn fold_in_place(text: &mut String) {
+fn add_folded(text: &str, folded: &mut Vec<u8>) {
     if text.is_ascii() {
-        text.make_ascii_lowercase();
+        folded.extend(text.bytes().map(|byte| byte.to_ascii_lowercase()));
     } else {
-        *text = fold(text);
+        folded.extend_from_slice(fold(text).as_bytes());
     }
 }
 
