@@ -126,7 +126,7 @@ const SOME: usize = 1 << 12;
 const MANY: usize = 1 << 14;
 const MOST: usize = 1 << 16;
 /// Doors for each filed literal, if there are so many.
-const DOORS_PER_LITERAL: usize = 64;
+const DOORS_PER_LITERAL: usize = 32;
 
 fn doors(filed: &[Filed]) -> Vec<bool> {
     if filed.is_empty() {
@@ -142,7 +142,7 @@ fn doors(filed: &[Filed]) -> Vec<bool> {
 /// Which of the doors a gram takes.
 #[inline(always)]
 fn door(gram: u32, shift: u32) -> usize {
-    (gram.wrapping_mul(0x9e37_79b1) >> shift) as usize
+    (gram.wrapping_mul(0x85eb_ca6b) >> shift) as usize
 }
 
 /// How far a product is shifted to be one of so many numbers.
