@@ -34,6 +34,7 @@ impl<'a> Reader<'a> {
         self.at
     }
 
+    #[inline]
     fn take(&mut self, count: usize) -> Result<&'a [u8], Fault> {
         let end = self.at.checked_add(count).filter(|end| *end <= self.bytes.len()).ok_or_else(cut)?;
         let taken = &self.bytes[self.at..end];
@@ -81,7 +82,18 @@ impl<'a> Reader<'a> {
     }
 
     /// A length: unsigned LEB128.
+    #[inline]
     pub fn length(&mut self) -> Result<usize, Fault> {
+        match self.bytes.get(self.at) {
+            Some(byte) if *byte < 0x80 => {
+                self.at += 1;
+                Ok(usize::from(*byte))
+            }
+            _ => self.long_length(),
+        }
+    }
+
+    fn long_length(&mut self) -> Result<usize, Fault> {
         let mut value = 0u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -94,6 +106,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The bytes of a String.
+    #[inline]
     pub fn bytes(&mut self) -> Result<&'a [u8], Fault> {
         let length = self.length()?;
         self.take(length)
@@ -102,6 +115,9 @@ impl<'a> Reader<'a> {
     /// A String as text; what is not UTF-8 becomes U+FFFD.
     pub fn text(&mut self) -> Result<Cow<'a, str>, Fault> {
         let bytes = self.bytes()?;
+        if bytes.is_empty() {
+            return Ok(Cow::Borrowed(""));
+        }
         // Checking whole texts is much faster than looking for their first fault.
         Ok(simdutf8::basic::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed))
     }

@@ -101,7 +101,7 @@ impl Scratch {
         }
         self.catch_up(program, event, slot);
         let (glob, lazy) = match (&pred.test, program.placed[leaf.pred]) {
-            (Test::Text(_), Placed::Indexed(number)) if self.preds[number as usize] != self.epoch => {
+            (Test::Text(_), Placed::Indexed(number)) if !self.preds.has(number) => {
                 return false;
             }
             (Test::Text(_), Placed::Indexed(_)) if let Some(only) = self.only_value(program, slot) => {

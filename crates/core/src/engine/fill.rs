@@ -4,6 +4,7 @@
 //! together, and asked for in the index of each slot that takes them. Values that wake no rule wait until
 //! a rule asks.
 
+use super::bits::Bits;
 use super::cases::{Case, Look};
 use super::program::{Program, SlotProgram};
 use super::remembered::{Field, Known, Place};
@@ -132,7 +133,7 @@ impl Scratch {
         };
         self.values[value as usize].is_put_off = true;
         for slot in program.name_slots.get(list) {
-            self.put_off[*slot as usize] = self.epoch;
+            self.put_off.insert(*slot);
             self.file(program, case, *slot, value);
         }
     }
@@ -159,14 +160,14 @@ impl Scratch {
             Value::Int(int) => self.remembered.find(field(true), &int.to_le_bytes()),
             _ => Err(None),
         }?;
-        let Scratch { epoch, preds, groups, woken, candidates, .. } = self;
-        Marks { epoch: *epoch, case, preds, groups, woken, candidates }.set_known(known);
+        let Scratch { preds, groups, woken, candidates, .. } = self;
+        Marks { case, preds, groups, woken, candidates }.set_known(known);
         Ok(())
     }
 
     /// Finds what the values of a slot fulfil that were put off. They wake no rule.
     pub(super) fn catch_up(&mut self, program: &Program, event: &Event<'_>, slot: u32) {
-        if std::mem::take(&mut self.put_off[slot as usize]) != self.epoch {
+        if !self.put_off.remove(slot) {
             return;
         }
         let mut at = self.head(slot);
@@ -226,7 +227,7 @@ impl Scratch {
 
     fn file(&mut self, program: &Program, case: &Case, slot: u32, value: u32) {
         let next = self.head(slot);
-        self.heads[slot as usize] = (self.epoch, self.links.len() as u32);
+        self.heads[slot as usize] = self.links.len() as u32;
         self.links.push(Link { value, next });
         if next == END {
             self.wake(case, &program.slots[slot as usize].wakes);
@@ -235,8 +236,7 @@ impl Scratch {
 
     fn wake(&mut self, case: &Case, rules: &[u32]) {
         for rule in rules {
-            if std::mem::replace(&mut self.woken[*rule as usize], self.epoch) != self.epoch && case.has(*rule)
-            {
+            if self.woken.insert(*rule) && case.has(*rule) {
                 self.candidates.push(*rule);
             }
         }
@@ -266,14 +266,16 @@ impl Scratch {
         let Unknown { value, is_text, place } = unknown;
         let Folded { source, list, .. } = self.values[value as usize];
         self.found.clear();
-        self.begin_value();
         let slots = if is_text { &[] } else { program.name_slots.get(list) };
         for slot in slots.iter().copied().chain(self.keywords) {
             self.scan(program, event, slot, value);
         }
-        let Scratch { epoch, preds, groups, woken, candidates, found, .. } = self;
-        let mut marks = Marks { epoch: *epoch, case, preds, groups, woken, candidates };
-        found.iter().for_each(|pred| marks.set(program, *pred));
+        let Scratch { preds, groups, woken, candidates, found, told, .. } = self;
+        let mut marks = Marks { case, preds, groups, woken, candidates };
+        for pred in found {
+            told.remove(*pred);
+            marks.set(program, *pred);
+        }
         let Some(place) = place else { return };
         let found = &self.found;
         match event.fields.get(source as usize) {
@@ -282,14 +284,6 @@ impl Scratch {
                 self.remembered.remember(place, &int.to_le_bytes(), found, program);
             }
             _ => {}
-        }
-    }
-
-    fn begin_value(&mut self) {
-        self.asked = self.asked.wrapping_add(1);
-        if self.asked == 0 {
-            self.told.fill(0);
-            self.asked = 1;
         }
     }
 
@@ -308,9 +302,9 @@ impl Scratch {
         if index.is_empty() {
             return;
         }
-        let Scratch { folded, tried, found, told, asked, .. } = self;
+        let Scratch { folded, tried, found, told, .. } = self;
         let mut hit = |pred: u32| {
-            if std::mem::replace(&mut told[pred as usize], *asked) != *asked {
+            if told.insert(pred) {
                 found.push(pred);
             }
         };
@@ -327,14 +321,13 @@ impl Scratch {
     }
 }
 
-/// What is true of the event at hand: what carries its number.
+/// What is true of the event at hand.
 struct Marks<'s> {
-    epoch: u32,
     /// Tells which rules may be woken, if any.
     case: Option<&'s Case>,
-    preds: &'s mut [u32],
-    groups: &'s mut [u32],
-    woken: &'s mut [u32],
+    preds: &'s mut Bits,
+    groups: &'s mut Bits,
+    woken: &'s mut Bits,
     candidates: &'s mut Vec<u32>,
 }
 
@@ -342,8 +335,8 @@ impl Marks<'_> {
     /// Marks all that is known of a value.
     #[inline]
     fn set_known(&mut self, known: &Known) {
-        known.preds().for_each(|pred| self.preds[pred as usize] = self.epoch);
-        known.groups().for_each(|group| self.groups[group as usize] = self.epoch);
+        known.preds().for_each(|pred| _ = self.preds.insert(pred));
+        known.groups().for_each(|group| _ = self.groups.insert(group));
         if let Some(case) = self.case {
             known.rules().for_each(|rule| self.wake(case, rule));
         }
@@ -351,7 +344,7 @@ impl Marks<'_> {
 
     #[inline]
     fn wake(&mut self, case: &Case, rule: u32) {
-        if std::mem::replace(&mut self.woken[rule as usize], self.epoch) != self.epoch && case.has(rule) {
+        if self.woken.insert(rule) && case.has(rule) {
             self.candidates.push(rule);
         }
     }
@@ -359,11 +352,11 @@ impl Marks<'_> {
     /// Marks a predicate as true, and its groups, which wakes rules.
     #[inline]
     fn set(&mut self, program: &Program, pred: u32) {
-        if std::mem::replace(&mut self.preds[pred as usize], self.epoch) == self.epoch {
+        if !self.preds.insert(pred) {
             return;
         }
         for group in program.pred_groups.get(pred) {
-            if std::mem::replace(&mut self.groups[*group as usize], self.epoch) == self.epoch {
+            if !self.groups.insert(*group) {
                 continue;
             }
             let Some(case) = self.case else { continue };

@@ -4,6 +4,7 @@
 //! however many rules ask for them; what is found wakes the few rules that could match, and their
 //! code is run. The slow definition of right is [`crate::spec`]; the two always agree.
 
+mod bits;
 mod cases;
 mod compile;
 mod evidence;

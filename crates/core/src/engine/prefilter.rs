@@ -12,10 +12,15 @@ const FIRST_BYTES: usize = 4;
 /// Shorter ones are hardly any.
 const PIECE_BYTES_MIN: usize = 3;
 
+/// So many pieces one searcher takes, and so many searchers are no dearer than asking for each literal.
+const PIECES_MAX: usize = 48;
+const SEARCHERS_MAX: usize = 4;
+
 /// A filter before the index of all texts.
 #[derive(Debug, Default)]
 pub struct Prefilter {
-    searcher: Option<Searcher>,
+    /// `None`: anything may match.
+    searchers: Option<Vec<Searcher>>,
     /// Whether it looks for nothing that may be escaped.
     is_plain: bool,
     /// Whether something it looks for may stand in a number.
@@ -32,27 +37,37 @@ impl Prefilter {
         pieces.dedup();
         let is_plain = pieces.iter().all(|piece| is_plain(piece));
         let takes_numbers = pieces.iter().any(|piece| is_of_number(piece));
-        let mut config = Config::new();
-        let mut searcher = config.match_kind(MatchKind::LeftmostFirst).builder();
-        searcher.extend(pieces);
-        Prefilter { searcher: searcher.build(), is_plain, takes_numbers }
+        let searchers = match pieces.len() <= SEARCHERS_MAX * PIECES_MAX {
+            true => pieces.chunks(PIECES_MAX).map(searcher).collect(),
+            false => None,
+        };
+        Prefilter { searchers, is_plain, takes_numbers }
     }
 
     /// Whether one of the predicates may be true of a piece of `texts`.
     pub fn may_match(&self, texts: &[u8]) -> bool {
-        self.searcher.as_ref().is_none_or(|searcher| searcher.find(texts).is_some())
+        (self.searchers.as_ref())
+            .is_none_or(|searchers| searchers.iter().any(|searcher| searcher.find(texts).is_some()))
     }
 
     /// Whether it may be asked about texts in which controls and punctuation but [`NEVER_ESCAPED`] are
     /// written with escapes.
     pub fn takes_escapes(&self) -> bool {
-        self.searcher.is_some() && self.is_plain
+        self.searchers.is_some() && self.is_plain
     }
 
     /// Whether something it looks for may stand in a number, decimal or not, or in `true` or `false`.
     pub fn takes_numbers(&self) -> bool {
-        self.searcher.is_none() || self.takes_numbers
+        self.searchers.is_none() || self.takes_numbers
     }
+}
+
+/// A searcher for a few pieces, if there can be one.
+fn searcher(pieces: &[&[u8]]) -> Option<Searcher> {
+    let mut config = Config::new();
+    let mut searcher = config.match_kind(MatchKind::LeftmostFirst).builder();
+    searcher.extend(pieces);
+    searcher.build()
 }
 
 fn is_plain(piece: &[u8]) -> bool {
@@ -70,8 +85,12 @@ fn piece(literal: &[u8]) -> &[u8] {
     let rarest = |bytes: usize| {
         let pieces = literal.windows(bytes).filter(|piece| is_plain(piece));
         let commonness = |bytes: &[u8]| bytes.iter().map(|byte| super::grams::commonness(*byte)).sum::<u32>();
-        // By the first bytes the searcher finds out where to look.
-        pieces.min_by_key(|piece| (commonness(&piece[..FIRST_BYTES.min(bytes)]), commonness(piece)))
+        // Whole words may be common, as `kerberos` is, but not what stands before `::`. By the first bytes
+        // the searcher finds out where to look.
+        pieces.min_by_key(|piece| {
+            let has_no_pair = !piece.windows(2).any(is_rare_pair);
+            (has_no_pair, commonness(&piece[..FIRST_BYTES.min(bytes)]), commonness(piece))
+        })
     };
     let longest = PIECE_BYTES.min(literal.len());
     (PIECE_BYTES_MIN.min(longest)..=longest)
@@ -79,4 +98,36 @@ fn piece(literal: &[u8]) -> &[u8] {
         .filter(|bytes| *bytes > 0)
         .find_map(rarest)
         .unwrap_or(&literal[..longest])
+}
+
+/// Whether two bytes are punctuation that rarely stands together.
+fn is_rare_pair(pair: &[u8]) -> bool {
+    pair.iter().all(|byte| byte.is_ascii_punctuation())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn filter(literals: &[String]) -> Prefilter {
+        let mut builder = Builder::default();
+        (0..).zip(literals).for_each(|(pred, literal)| builder.add_contains(pred, literal));
+        Prefilter::new(&builder)
+    }
+
+    #[test]
+    fn a_word_alone_is_no_sign_of_a_command() {
+        let filter = filter(&["kerberos::golden".to_owned()]);
+        assert!(!filter.may_match(b"authentication package: kerberos"));
+        assert!(filter.may_match(b"mimikatz # kerberos::golden /user:a"));
+    }
+
+    #[test]
+    fn more_pieces_than_one_searcher_takes_are_all_found() {
+        let literals: Vec<String> = (100..100 + 2 * PIECES_MAX).map(|n| format!("literal{n}")).collect();
+        let filter = filter(&literals);
+        assert!(filter.searchers.is_some());
+        assert!(literals.iter().all(|literal| filter.may_match(format!("a {literal} b").as_bytes())));
+        assert!(!filter.may_match(b"literal099"));
+    }
 }

@@ -1,5 +1,6 @@
 //! Runs a program over one event.
 
+use super::bits::Bits;
 use super::fill::{Layout, Unknown};
 use super::glob::Glob;
 use super::index::Tried;
@@ -33,43 +34,41 @@ pub struct Scratch {
     pub(super) layouts: Vec<Layout>,
     /// Values that came before.
     pub(super) remembered: Remembered,
-    /// Marks of the current event carry this number; older marks are void.
-    pub(super) epoch: u32,
     /// Predicates that are true.
-    pub(super) preds: Vec<u32>,
+    pub(super) preds: Bits,
     /// Groups that are true.
-    pub(super) groups: Vec<u32>,
+    pub(super) groups: Bits,
     /// Number of the event's program.
     pub(super) program: u32,
     /// By field of the event, the list of slots that take its values.
     pub(super) lists: Vec<u32>,
     /// Slots with values that were put off until a rule asks.
-    pub(super) put_off: Vec<u32>,
+    pub(super) put_off: Bits,
     /// The slot of the keywords, if one may be in the event.
     pub(super) keywords: Option<u32>,
     /// Rules that were woken, and those of them that can match.
-    pub(super) woken: Vec<u32>,
+    pub(super) woken: Bits,
     pub(super) candidates: Vec<u32>,
-    /// Comparisons that were made, and what came of them.
-    answers: Vec<(u32, bool)>,
-    /// Head of the chain of values of each slot, valid if stamped with the epoch.
-    pub(super) heads: Vec<(u32, u32)>,
+    /// Comparisons that were made, and those of them that hold.
+    answered: Bits,
+    answers: Bits,
+    /// Head of the chain of values of each slot.
+    pub(super) heads: Vec<u32>,
     pub(super) links: Vec<Link>,
     pub(super) values: Vec<Folded>,
     /// Values that are yet to be asked for in the index.
     pub(super) unknown: Vec<Unknown>,
-    /// The predicates that the value at hand fulfils; they carry the number `asked`.
+    /// The predicates that the value at hand fulfils, as a list and as a set.
     pub(super) found: Vec<u32>,
-    pub(super) told: Vec<u32>,
-    pub(super) asked: u32,
+    pub(super) told: Bits,
     /// Folded texts of values, one after the other.
     pub(super) folded: String,
     /// A field's name in the form in which names are compared.
     pub(super) name: String,
     hits: Vec<Hit>,
     pub(super) tried: Tried,
-    /// The address read last: epoch, source, and what it is.
-    address: Cell<(u32, u32, Option<IpAddr>)>,
+    /// The address read last: of which source, and what it is.
+    address: Cell<Option<(u32, Option<IpAddr>)>>,
 }
 
 /// Which of all programs is run.
@@ -144,22 +143,24 @@ impl Scratch {
     }
 
     fn begin(&mut self, Whose { engine, class, program: number }: Whose, program: &Program) {
-        if self.engine != engine || self.epoch == u32::MAX {
+        if self.engine != engine {
             *self = Scratch { engine, ..Scratch::default() };
         }
-        self.epoch += 1;
         self.program = number as u32;
         self.keywords = None;
         if self.layouts.len() <= class {
             self.layouts.resize_with(class + 1, Layout::default);
         }
-        grow(&mut self.preds, program.pred_groups.len(), 0);
-        grow(&mut self.told, program.pred_groups.len(), 0);
-        grow(&mut self.groups, program.groups, 0);
-        grow(&mut self.woken, program.entries.len(), 0);
-        grow(&mut self.answers, program.lazies.len(), (0, false));
-        grow(&mut self.heads, program.slots.len(), (0, END));
-        grow(&mut self.put_off, program.slots.len(), 0);
+        self.preds.reset(program.pred_groups.len());
+        self.told.reset(program.pred_groups.len());
+        self.groups.reset(program.groups);
+        self.woken.reset(program.entries.len());
+        self.answered.reset(program.lazies.len());
+        self.answers.reset(program.lazies.len());
+        self.put_off.reset(program.slots.len());
+        self.heads.clear();
+        self.heads.resize(program.slots.len(), END);
+        self.address.set(None);
         self.candidates.clear();
         self.links.clear();
         self.values.clear();
@@ -192,33 +193,33 @@ impl Scratch {
     /// Whether one of a group's predicates is true.
     #[inline]
     fn group(&mut self, program: &Program, event: &Event<'_>, group: u32) -> bool {
-        if self.groups[group as usize] == self.epoch {
+        if self.groups.has(group) {
             return true;
         }
         let slots = program.group_slots.get(group);
-        if slots.iter().all(|slot| self.put_off[*slot as usize] != self.epoch) {
+        if slots.iter().all(|slot| !self.put_off.has(*slot)) {
             return false;
         }
         slots.iter().for_each(|slot| self.catch_up(program, event, *slot));
-        self.groups[group as usize] == self.epoch
+        self.groups.has(group)
     }
 
     /// What came of a comparison that is not indexed; made once for an event.
     fn answer(&mut self, program: &Program, event: &Event<'_>, lazy: u32) -> bool {
-        let (epoch, known) = self.answers[lazy as usize];
-        if epoch == self.epoch {
-            return known;
+        if !self.answered.insert(lazy) {
+            return self.answers.has(lazy);
         }
         let compared = &program.lazies[lazy as usize];
         if compared.guard.is_some_and(|group| !self.group(program, event, group)) {
-            self.answers[lazy as usize] = (self.epoch, false);
             return false;
         }
         if compared.needs_folded() {
             self.fold_slot(program, event, compared.pred.slot as u32);
         }
         let answer = self.compare(program, event, compared);
-        self.answers[lazy as usize] = (self.epoch, answer);
+        if answer {
+            self.answers.insert(lazy);
+        }
         answer
     }
 
@@ -297,12 +298,13 @@ impl Scratch {
 
     /// The address that a value is, which several networks may be asked about one after the other.
     fn address(&self, value: &Folded, text: &str) -> Option<IpAddr> {
-        let (epoch, source, known) = self.address.get();
-        if (epoch, source) == (self.epoch, value.source) {
+        if let Some((source, known)) = self.address.get()
+            && source == value.source
+        {
             return known;
         }
         let address = spec::address(text);
-        self.address.set((self.epoch, value.source, address));
+        self.address.set(Some((value.source, address)));
         address
     }
 
@@ -316,10 +318,7 @@ impl Scratch {
 
     /// The first link of a slot.
     pub(super) fn head(&self, slot: u32) -> u32 {
-        match self.heads[slot as usize] {
-            (epoch, head) if epoch == self.epoch => head,
-            _ => END,
-        }
+        self.heads[slot as usize]
     }
 
     /// The values of a slot.
@@ -343,11 +342,5 @@ pub(super) fn text<'e>(event: &'e Event<'_>, source: u32) -> Option<Cow<'e, str>
     match event.fields.get(source as usize) {
         Some((_, value)) => value.text(),
         None => event.texts.get(source as usize - event.fields.len()).map(|t| Cow::Borrowed(t.as_ref())),
-    }
-}
-
-fn grow<T: Clone>(list: &mut Vec<T>, len: usize, empty: T) {
-    if list.len() < len {
-        list.resize(len, empty);
     }
 }
