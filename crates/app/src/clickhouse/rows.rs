@@ -81,10 +81,20 @@ impl Rows {
         self.rows = rows;
     }
 
-    /// The record of row `index`. The bytes were checked when they came in.
+    /// The record of row `index`.
     pub fn record(&self, index: usize) -> LogRecord<'_> {
+        let mut record = LogRecord::default();
+        self.read(index, &mut record);
+        record
+    }
+
+    /// Makes `record` the one of row `index`; the memory that it has is used again. The bytes were
+    /// checked when they came in.
+    pub fn read<'r>(&'r self, index: usize, record: &mut LogRecord<'r>) {
         let row = &self.rows[index];
-        read_record(&self.bytes[row.start..], row.timestamp_ns).unwrap_or_default()
+        if read_record(&self.bytes[row.start..], row.timestamp_ns, record).is_err() {
+            *record = LogRecord::default();
+        }
     }
 }
 
@@ -129,74 +139,50 @@ fn skip_entries<'a>(
     Ok(())
 }
 
-/// A map of texts, as a record has it.
-type Texts<'a> = Vec<(Cow<'a, str>, Cow<'a, str>)>;
-
-/// Reads a map of texts.
-fn texts<'a>(reader: &mut Reader<'a>) -> Result<Texts<'a>, Fault> {
-    let count = reader.length()?;
-    let mut entries = Vec::with_capacity(count.min(ENTRIES_EXPECTED_MAX));
-    for _ in 0..count {
-        entries.push((reader.text()?, reader.text()?));
-    }
-    Ok(entries)
-}
-
-/// For more entries than this, memory is not taken in advance: the count is only what the bytes say.
-const ENTRIES_EXPECTED_MAX: usize = 64;
-
-/// Reads a map, handing each key to `value`, which must read the value.
-fn each_entry<'a>(
+/// Reads a map, whose values `value` reads.
+fn entries<'a, V>(
     reader: &mut Reader<'a>,
-    mut value: impl FnMut(Cow<'a, str>, &mut Reader<'a>) -> Result<(), Fault>,
+    entries: &mut Vec<(Cow<'a, str>, V)>,
+    value: impl Fn(&mut Reader<'a>) -> Result<V, Fault>,
 ) -> Result<(), Fault> {
-    let count = reader.length()?;
-    for _ in 0..count {
-        let key = reader.text()?;
-        value(key, reader)?;
+    entries.clear();
+    for _ in 0..reader.length()? {
+        entries.push((reader.text()?, value(reader)?));
     }
     Ok(())
 }
 
-fn read_record(bytes: &[u8], timestamp_ns: u64) -> Result<LogRecord<'_>, Fault> {
+fn read_record<'r>(bytes: &'r [u8], timestamp_ns: u64, record: &mut LogRecord<'r>) -> Result<(), Fault> {
     let mut reader = Reader::new(bytes);
-    let id = reader.text()?;
+    record.id = reader.text()?;
     reader.u64()?; // event time: known already
-    let mut record = LogRecord { id, timestamp_ns, observed_ns: reader.u64()?, ..LogRecord::default() };
+    record.timestamp_ns = timestamp_ns;
+    record.observed_ns = reader.u64()?;
     record.trace_id = reader.text()?;
     record.severity_text = reader.text()?;
     record.severity_number = reader.u8()?;
     reader.u64()?; // body length
     record.body = reader.text()?;
-    let mut attributes = texts(&mut reader)?;
-    let numbers = &mut record.attributes_number;
-    each_entry(&mut reader, |key, reader| {
-        numbers.push((key, reader.f64()?));
-        Ok(())
-    })?;
-    let bools = &mut record.attributes_bool;
-    each_entry(&mut reader, |key, reader| {
-        bools.push((key, reader.u8()? != 0));
-        Ok(())
-    })?;
-    let mut resources = texts(&mut reader)?;
+    let (attributes, resources) = (&mut record.attributes_string, &mut record.resources);
+    entries(&mut reader, attributes, Reader::text)?;
+    entries(&mut reader, &mut record.attributes_number, Reader::f64)?;
+    entries(&mut reader, &mut record.attributes_bool, |reader| Ok(reader.u8()? != 0))?;
+    entries(&mut reader, resources, Reader::text)?;
     record.scope_name = reader.text()?;
     record.resource_fingerprint = reader.text()?;
-    if let Some(json) = json_column(&attributes) {
+    if let Some(json) = json_column(attributes) {
         let mut flat = Flat::default();
         flat.add(String::new(), json, 0);
         record.attributes_number.extend(flat.numbers);
         record.attributes_bool.extend(flat.bools);
-        attributes = flat.texts;
+        *attributes = flat.texts;
     }
-    if let Some(json) = json_column(&resources) {
+    if let Some(json) = json_column(resources) {
         let mut flat = Flat { all_text: true, ..Flat::default() };
         flat.add(String::new(), json, 0);
-        resources = flat.texts;
+        *resources = flat.texts;
     }
-    record.attributes_string = attributes;
-    record.resources = resources;
-    Ok(record)
+    Ok(())
 }
 
 /// The value of a JSON column, which the SELECT list sends as a map with one empty key.
@@ -299,6 +285,9 @@ mod tests {
         assert_eq!(record.resource("host.name"), Some("web-01"));
         assert_eq!((record.scope_name.as_ref(), record.resource_fingerprint.as_ref()), ("scope", "fp"));
         assert_eq!(rows.record(1).body, "bad \u{fffd}");
+        let mut record = rows.record(0);
+        rows.read(1, &mut record);
+        assert_eq!(record, rows.record(1));
     }
 
     #[test]

@@ -6,7 +6,7 @@ use crate::tail::Batch;
 use crate::telemetry::otlp;
 use otel_log_ai_core::alert::Detection;
 use otel_log_ai_core::detect::{Detector, Scratch};
-use otel_log_ai_core::otel::{Assembler, AuditEvent, AuditRecord};
+use otel_log_ai_core::otel::{Assembler, AuditEvent, AuditRecord, LogRecord};
 use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -106,9 +106,9 @@ fn evaluate_range(
     range: Range<usize>,
     scratch: &mut Scratch,
 ) -> Found {
-    let mut found = Found::default();
+    let (mut found, mut record) = (Found::default(), LogRecord::default());
     for index in range {
-        let record = batch.record(index);
+        batch.read(index, &mut record);
         if otlp::is_own(&record) {
             found.own += 1;
             continue;

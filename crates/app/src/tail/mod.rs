@@ -67,6 +67,11 @@ impl Batch {
         self.rows.record(index)
     }
 
+    /// Makes `record` the one of a row, see [`Rows::read`].
+    pub fn read<'r>(&'r self, index: usize, record: &mut LogRecord<'r>) {
+        self.rows.read(index, record);
+    }
+
     /// A number for the insert that a row came with; `None` where that cannot be told.
     pub fn insert(&self, index: usize) -> Option<u64> {
         let row = &self.rows.rows()[index];

@@ -19,6 +19,9 @@ const PREDS_MAX: usize = 256;
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
     places: Vec<Known>,
+    /// What follows from the value at hand.
+    groups: Vec<u32>,
+    rules: Vec<u32>,
     hasher: FixedState,
 }
 
@@ -131,19 +134,22 @@ impl Remembered {
         if self.places.is_empty() {
             self.places = vec![Known::default(); PLACES];
         }
-        let follows = |numbers: &[u32], from: &Lists| {
-            let mut all: Vec<u32> = numbers.iter().flat_map(|number| from.get(*number)).copied().collect();
-            all.sort_unstable();
-            all.dedup();
-            all
-        };
-        let groups = follows(preds, &program.pred_groups);
-        let rules = follows(&groups, &program.group_rules);
+        let Remembered { groups, rules, .. } = self;
+        follow(preds, &program.pred_groups, groups);
+        follow(groups, &program.group_rules, rules);
         let at = first_place(place.hash);
         self.places.swap(at, at ^ 1);
         self.places[at].hash = place.hash;
-        self.places[at].set(place.field, value, [preds, &groups, &rules]);
+        self.places[at].set(place.field, value, [preds, &self.groups, &self.rules]);
     }
+}
+
+/// What is listed under some numbers, each once.
+fn follow(numbers: &[u32], lists: &Lists, all: &mut Vec<u32>) {
+    all.clear();
+    numbers.iter().for_each(|number| all.extend_from_slice(lists.get(*number)));
+    all.sort_unstable();
+    all.dedup();
 }
 
 fn first_place(hash: u64) -> usize {
