@@ -6,6 +6,7 @@
 
 use super::bits::Bits;
 use super::cases::{Case, Look};
+use super::index::Seen;
 use super::program::{Program, SlotProgram};
 use super::remembered::{Field, Known, Place};
 use super::run::{END, Folded, Link, Scratch, UNFOLDED, Whose, text};
@@ -302,7 +303,9 @@ impl Scratch {
         if index.is_empty() {
             return;
         }
-        let Scratch { folded, tried, found, told, .. } = self;
+        let field = Field { program: self.program, list: slot, is_number: false };
+        let Scratch { folded, tried, found, told, lines, .. } = self;
+        let mut seen = Seen { lines: program.remember_values.then_some((lines, field)), tried };
         let mut hit = |pred: u32| {
             if told.insert(pred) {
                 found.push(pred);
@@ -310,13 +313,13 @@ impl Scratch {
         };
         let raw = || text(event, value.source).unwrap_or_default();
         let folded = &folded[value.start as usize..value.end as usize];
-        index.scan(tried, folded, raw, &mut hit);
+        index.scan(&mut seen, folded, raw, &mut hit);
         if folded.ends_with(' ') {
             let raw = || match raw() {
                 Cow::Borrowed(raw) => Cow::Borrowed(raw.trim_end_matches(' ')),
                 Cow::Owned(raw) => Cow::Owned(raw.trim_end_matches(' ').to_owned()),
             };
-            index.scan(tried, folded.trim_end_matches(' '), raw, &mut hit);
+            index.scan(&mut seen, folded.trim_end_matches(' '), raw, &mut hit);
         }
     }
 }

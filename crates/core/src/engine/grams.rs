@@ -6,9 +6,11 @@
 //! few, are filed under their first two bytes; one byte, or a handful of literals, are searched for.
 
 use super::index::{Entry, Store};
+use super::remembered::{Field, Lines, VALUE_BYTES_MAX};
 use super::table::{Filed, Table};
 use crate::value::same;
 use foldhash::fast::FixedState;
+use memchr::memchr;
 use memchr::memmem::Finder;
 use std::collections::HashMap;
 
@@ -21,6 +23,8 @@ pub(super) struct Grams {
     fours: Table,
     /// By hash of a gram, whether something may be filed under it.
     doors: Vec<bool>,
+    /// Whether a literal may go on in the next line.
+    has_break: bool,
     pairs: Option<Box<Pairs>>,
     /// Shorter literals, and who wants to know, in [`Store::entries`]: each is searched for.
     few: Vec<(Finder<'static>, (u32, u32))>,
@@ -49,10 +53,11 @@ impl Grams {
     pub fn new(literals: Vec<(String, Entry)>, store: &mut Store) -> Grams {
         let sorted = store.add_all(literals);
         let mut common: Map<u32, u32> = Map::default();
+        let mut grams = Grams::default();
         for (text, _, _) in &sorted {
+            grams.has_break |= text.contains('\n');
             text.as_bytes().windows(GRAM).for_each(|gram| *common.entry(key(gram)).or_default() += 1);
         }
-        let mut grams = Grams::default();
         let (mut fours, mut short) = (vec![], vec![]);
         for (text, stored, entries) in sorted {
             match text.as_bytes() {
@@ -85,23 +90,23 @@ impl Grams {
 
     /// Calls `tell` for every literal in `value`, with who wants to know; for one that stands there
     /// several times, several times.
-    pub fn scan(&self, store: &Store, value: &[u8], tell: &mut impl FnMut((u32, u32))) {
+    pub fn scan(
+        &self,
+        store: &Store,
+        value: &[u8],
+        lines: Option<&mut (&mut Lines, Field)>,
+        tell: &mut impl FnMut((u32, u32)),
+    ) {
         for (finder, entries) in &self.few {
             if finder.find(value).is_some() {
                 tell(*entries);
             }
         }
-        let mut ask = |at, gram| {
-            if self.fours.may_have(gram) {
-                verify(&self.fours, store, gram, value, at, tell);
+        match lines {
+            Some((lines, field)) if value.len() > VALUE_BYTES_MAX && !self.has_break => {
+                self.scan_lines(store, value, lines, *field, tell);
             }
-        };
-        match self.doors.len() {
-            0 => {}
-            FEW => walk::<FEW, { shift(FEW) }>(&self.doors, value, &mut ask),
-            SOME => walk::<SOME, { shift(SOME) }>(&self.doors, value, &mut ask),
-            MANY => walk::<MANY, { shift(MANY) }>(&self.doors, value, &mut ask),
-            _ => walk::<MOST, { shift(MOST) }>(&self.doors, value, &mut ask),
+            _ => self.scan_text(store, value, tell),
         }
         if let Some(pairs) = &self.pairs {
             for (at, pair) in value.windows(2).enumerate() {
@@ -112,10 +117,80 @@ impl Grams {
             }
         }
     }
+
+    /// Finds the literals of four bytes and more line by line. Long lines come again where the whole value
+    /// does not: PowerShell repeats the command line of its host in everything that it logs.
+    fn scan_lines(
+        &self,
+        store: &Store,
+        value: &[u8],
+        lines: &mut Lines,
+        field: Field,
+        tell: &mut impl FnMut((u32, u32)),
+    ) {
+        let (mut from, mut start) = (0, 0);
+        while start < value.len() {
+            let end = memchr(b'\n', &value[start..]).map_or(value.len(), |length| start + length);
+            let line = &value[start..end];
+            if line.len() >= LINE_BYTES_MIN {
+                self.scan_text(store, &value[from..start], tell);
+                self.scan_line(store, line, lines, field, tell);
+                from = end;
+            }
+            start = end + 1;
+        }
+        self.scan_text(store, &value[from..], tell);
+    }
+
+    /// The same for a line that may be known.
+    fn scan_line(
+        &self,
+        store: &Store,
+        line: &[u8],
+        lines: &mut Lines,
+        field: Field,
+        tell: &mut impl FnMut((u32, u32)),
+    ) {
+        match lines.find(field, line) {
+            Ok(known) => {
+                let mut numbers = known.preds();
+                while let (Some(from), Some(to)) = (numbers.next(), numbers.next()) {
+                    tell((from, to));
+                }
+            }
+            Err(place) => {
+                let mut found = vec![];
+                self.scan_text(store, line, &mut |entries: (u32, u32)| {
+                    found.extend([entries.0, entries.1]);
+                    tell(entries);
+                });
+                place.into_iter().for_each(|place| lines.remember_found(place, line, &found));
+            }
+        }
+    }
+
+    /// Finds the literals of four bytes and more, by the gram at each position.
+    fn scan_text(&self, store: &Store, text: &[u8], tell: &mut impl FnMut((u32, u32))) {
+        let mut ask = |at, gram| {
+            if self.fours.may_have(gram) {
+                verify(&self.fours, store, gram, text, at, tell);
+            }
+        };
+        match self.doors.len() {
+            0 => {}
+            FEW => walk::<FEW, { shift(FEW) }>(&self.doors, text, &mut ask),
+            SOME => walk::<SOME, { shift(SOME) }>(&self.doors, text, &mut ask),
+            MANY => walk::<MANY, { shift(MANY) }>(&self.doors, text, &mut ask),
+            _ => walk::<MOST, { shift(MOST) }>(&self.doors, text, &mut ask),
+        }
+    }
 }
 
 /// So many literals of two and three bytes are searched for one after the other.
 const FEW_SHORT: usize = 8;
+
+/// Shorter lines are searched as fast as they are looked up.
+const LINE_BYTES_MIN: usize = 512;
 
 /// Bytes of a gram.
 const GRAM: usize = 4;

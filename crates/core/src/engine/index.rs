@@ -8,6 +8,7 @@
 
 use super::glob::Glob;
 use super::grams::Grams;
+use super::remembered::{Field, Lines};
 use super::table::{Filed, Table};
 use crate::rule::{Part, Pattern};
 use crate::value::{fold, same};
@@ -166,11 +167,12 @@ impl Index {
     /// its literal stands in the value, so that a value made of literals costs no more than its length.
     pub fn scan<'r>(
         &self,
-        tried: &mut Tried,
+        seen: &mut Seen<'_>,
         value: &str,
         raw: impl Fn() -> Cow<'r, str>,
         hit: &mut impl FnMut(u32),
     ) {
+        let Seen { lines, tried } = seen;
         tried.begin(self.globs.len());
         let mut tell = |(from, to): Span| {
             for entry in &self.store.entries[from as usize..to as usize] {
@@ -190,7 +192,7 @@ impl Index {
         }
         self.prefix.scan(&self.store, value, true, &mut tell);
         self.suffix.scan(&self.store, value, false, &mut tell);
-        self.grams.scan(&self.store, value, &mut tell);
+        self.grams.scan(&self.store, value, lines.as_mut(), &mut tell);
     }
 }
 
@@ -211,6 +213,14 @@ fn look_up(
             tell(filed.entries);
         }
     }
+}
+
+/// What a scan may use of those before it.
+pub struct Seen<'s> {
+    /// Where lines of this slot are remembered, if they are.
+    pub lines: Option<(&'s mut Lines, Field)>,
+    /// Which globs were tried.
+    pub tried: &'s mut Tried,
 }
 
 /// Which globs were tried on the value at hand; kept from value to value.
@@ -348,11 +358,34 @@ mod tests {
             let mut builder = Builder::default();
             (0..).zip(&literals).for_each(|(pred, literal)| builder.add_contains(pred, literal));
             let mut found = vec![false; literals.len()];
-            builder.build().scan(&mut Tried::default(), &value, || value.as_str().into(), &mut |pred| {
+            let mut seen = Seen { lines: None, tried: &mut Tried::default() };
+            builder.build().scan(&mut seen, &value, || value.as_str().into(), &mut |pred| {
                 found[pred as usize] = true;
             });
             let right: Vec<bool> = literals.iter().map(|literal| value.contains(literal)).collect();
             prop_assert_eq!(found, right);
+        }
+
+        #[test]
+        fn long_lines_are_known_when_they_come_again(
+            literals in prop::collection::vec("[ab\n]{4,9}", 1..8),
+            lines in prop::collection::vec(("[ab]{1,9}", 0..200_usize), 1..8),
+            order in prop::collection::vec(0..8_usize, 2..6),
+        ) {
+            let mut builder = Builder::default();
+            (0..).zip(&literals).for_each(|(pred, literal)| builder.add_contains(pred, literal));
+            let index = builder.build();
+            let lines: Vec<String> = lines.iter().map(|(part, times)| part.repeat(*times)).collect();
+            let (mut tried, mut memory) = (Tried::default(), Lines::default());
+            for _ in 0..2 {
+                let value: Vec<&str> = order.iter().map(|at| lines[at % lines.len()].as_str()).collect();
+                let value = value.join("\n");
+                let mut found = vec![false; literals.len()];
+                let mut seen = Seen { lines: Some((&mut memory, Field::default())), tried: &mut tried };
+                index.scan(&mut seen, &value, || value.as_str().into(), &mut |pred| found[pred as usize] = true);
+                let right: Vec<bool> = literals.iter().map(|literal| value.contains(literal)).collect();
+                prop_assert_eq!(found, right);
+            }
         }
 
         #[test]
@@ -374,7 +407,8 @@ mod tests {
             let index = builder.build();
             let raw = raw.trim_end_matches(' ');
             let mut hits = vec![false; patterns.len()];
-            index.scan(&mut Tried::default(), &fold(raw), || raw.into(), &mut |pred| hits[pred as usize] = true);
+            let mut seen = Seen { lines: None, tried: &mut Tried::default() };
+            index.scan(&mut seen, &fold(raw), || raw.into(), &mut |pred| hits[pred as usize] = true);
             for (i, pattern) in patterns.iter().enumerate() {
                 if filed[i] {
                     prop_assert_eq!(hits[i], crate::spec::matches(pattern, raw), "{:?} on {:?}", pattern, raw);

@@ -8,16 +8,24 @@ use crate::value::same;
 use foldhash::fast::FixedState;
 use std::hash::{BuildHasher as _, Hasher as _};
 
-/// Places; a value may stand in either of two that are neighbours.
-const PLACES: usize = 1 << 13;
-/// Longer values are not remembered: they hardly come again.
-const BYTES_MAX: usize = 1024;
+/// Places for values, and for lines.
+const VALUES: usize = 1 << 13;
+const LINES: usize = 1 << 8;
+/// Longer values are not remembered: they hardly come again. Their long lines may.
+pub(super) const VALUE_BYTES_MAX: usize = 1024;
+const LINE_BYTES_MAX: usize = 1 << 14;
 /// Values that fulfil more than so many predicates are not remembered.
 const PREDS_MAX: usize = 256;
 
-/// Values and the predicates that each fulfils.
+/// Values of fields, and what each fulfils.
+pub(super) type Values = Remembered<VALUES, VALUE_BYTES_MAX>;
+/// Long lines of long values, and the literals that were found in each.
+pub(super) type Lines = Remembered<LINES, LINE_BYTES_MAX>;
+
+/// Texts of up to so many bytes and what came of them. Each may stand in either of two places that are
+/// neighbours.
 #[derive(Debug, Default)]
-pub(super) struct Remembered {
+pub(super) struct Remembered<const PLACES: usize, const BYTES_MAX: usize> {
     places: Vec<Known>,
     /// What follows from the value at hand.
     groups: Vec<u32>,
@@ -100,7 +108,7 @@ pub(super) struct Place {
     hash: u64,
 }
 
-impl Remembered {
+impl<const PLACES: usize, const BYTES_MAX: usize> Remembered<PLACES, BYTES_MAX> {
     /// What is known of the value; or, if it is not known, where to remember it, if that may
     /// be done.
     #[inline]
@@ -114,7 +122,7 @@ impl Remembered {
             u64::from(field.program) << 33 | u64::from(field.list) << 1 | u64::from(field.is_number),
         );
         let hash = hasher.finish().max(1);
-        let first = first_place(hash);
+        let first = first_place::<PLACES>(hash);
         for at in [first, first ^ 1] {
             if let Some(known) = self.places.get(at)
                 && known.hash == hash
@@ -126,21 +134,34 @@ impl Remembered {
         Err(Some(Place { field, hash }))
     }
 
-    /// Remembers that `value` fulfils `preds`. What stood there moves to the neighbouring place.
+    /// Remembers that `value` fulfils `preds`.
     pub fn remember(&mut self, place: Place, value: &[u8], preds: &[u32], program: &Program) {
         if preds.len() > PREDS_MAX {
             return;
         }
+        let (mut groups, mut rules) = (std::mem::take(&mut self.groups), std::mem::take(&mut self.rules));
+        follow(preds, &program.pred_groups, &mut groups);
+        follow(&groups, &program.group_rules, &mut rules);
+        self.keep(place, value, [preds, &groups, &rules]);
+        (self.groups, self.rules) = (groups, rules);
+    }
+
+    /// Remembers the literals that were found in a line: pairs of numbers.
+    pub fn remember_found(&mut self, place: Place, line: &[u8], found: &[u32]) {
+        if found.len() <= PREDS_MAX {
+            self.keep(place, line, [found, &[], &[]]);
+        }
+    }
+
+    /// What stood in the place moves to the neighbouring one.
+    fn keep(&mut self, place: Place, text: &[u8], marks: [&[u32]; 3]) {
         if self.places.is_empty() {
             self.places = vec![Known::default(); PLACES];
         }
-        let Remembered { groups, rules, .. } = self;
-        follow(preds, &program.pred_groups, groups);
-        follow(groups, &program.group_rules, rules);
-        let at = first_place(place.hash);
+        let at = first_place::<PLACES>(place.hash);
         self.places.swap(at, at ^ 1);
         self.places[at].hash = place.hash;
-        self.places[at].set(place.field, value, [preds, &self.groups, &self.rules]);
+        self.places[at].set(place.field, text, marks);
     }
 }
 
@@ -152,7 +173,7 @@ fn follow(numbers: &[u32], lists: &Lists, all: &mut Vec<u32>) {
     all.dedup();
 }
 
-fn first_place(hash: u64) -> usize {
+fn first_place<const PLACES: usize>(hash: u64) -> usize {
     hash as usize % PLACES
 }
 
@@ -162,18 +183,18 @@ mod tests {
 
     const FIELD: Field = Field { program: 1, list: 2, is_number: false };
 
-    fn known(memory: &Remembered, field: Field, value: &[u8]) -> Option<Vec<u32>> {
+    fn known(memory: &Values, field: Field, value: &[u8]) -> Option<Vec<u32>> {
         memory.find(field, value).ok().map(|known| known.preds().collect())
     }
 
-    fn remember(memory: &mut Remembered, field: Field, value: &[u8], preds: &[u32]) {
+    fn remember(memory: &mut Values, field: Field, value: &[u8], preds: &[u32]) {
         let place = memory.find(field, value).err().flatten().expect("not known and short enough");
         memory.remember(place, value, preds, &Program::default());
     }
 
     #[test]
     fn a_value_is_known_in_its_own_field_only() {
-        let mut memory = Remembered::default();
+        let mut memory = Values::default();
         remember(&mut memory, FIELD, b"cmd.exe", &[7, 8]);
         assert_eq!(known(&memory, FIELD, b"cmd.exe"), Some(vec![7, 8]));
         assert_eq!(known(&memory, FIELD, b"CMD.EXE"), None);
@@ -186,7 +207,7 @@ mod tests {
 
     #[test]
     fn a_value_with_the_same_hash_is_another() {
-        let mut memory = Remembered::default();
+        let mut memory = Values::default();
         remember(&mut memory, FIELD, b"a", &[1]);
         let at = memory.places.iter().position(|known| known.hash != 0).expect("it is remembered");
         memory.places[at].data[0] = b'b';
@@ -195,14 +216,14 @@ mod tests {
 
     #[test]
     fn the_memory_is_bounded_and_new_values_displace_old_ones() {
-        let mut memory = Remembered::default();
-        for number in 0..3 * PLACES as u32 {
+        let mut memory = Values::default();
+        for number in 0..3 * VALUES as u32 {
             let value = number.to_string();
             remember(&mut memory, FIELD, value.as_bytes(), &[number]);
             assert_eq!(known(&memory, FIELD, value.as_bytes()), Some(vec![number]));
         }
-        assert_eq!(memory.places.len(), PLACES);
-        assert!(memory.find(FIELD, &[b'x'; BYTES_MAX + 1]).is_err_and(|place| place.is_none()));
+        assert_eq!(memory.places.len(), VALUES);
+        assert!(memory.find(FIELD, &[b'x'; VALUE_BYTES_MAX + 1]).is_err_and(|place| place.is_none()));
         let place = memory.find(FIELD, b"much").err().flatten().expect("not known");
         memory.remember(place, b"much", &[0; PREDS_MAX + 1], &Program::default());
         assert_eq!(known(&memory, FIELD, b"much"), None);
@@ -210,7 +231,7 @@ mod tests {
 
     #[test]
     fn what_follows_from_a_value_is_known_with_it() {
-        let mut memory = Remembered::default();
+        let mut memory = Values::default();
         let program = Program {
             pred_groups: Lists::new(&[vec![2, 0], vec![], vec![0]]),
             group_rules: Lists::new(&[vec![9], vec![8], vec![7, 9]]),

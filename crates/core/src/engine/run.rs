@@ -5,7 +5,7 @@ use super::fill::{Layout, Unknown};
 use super::glob::Glob;
 use super::index::Tried;
 use super::program::{Ask, Lazy, NO, Program, YES};
-use super::remembered::Remembered;
+use super::remembered::{Lines, Values};
 use super::watch::Watch;
 use crate::otel::Event;
 use crate::rule::{Place, Test};
@@ -33,7 +33,8 @@ pub struct Scratch {
     /// By class: the fields of its last event.
     pub(super) layouts: Vec<Layout>,
     /// Values that came before.
-    pub(super) remembered: Remembered,
+    pub(super) remembered: Values,
+    pub(super) lines: Lines,
     /// Predicates that are true.
     pub(super) preds: Bits,
     /// Groups that are true.
