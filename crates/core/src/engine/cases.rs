@@ -28,6 +28,8 @@ struct Key {
     list: u32,
     /// Folded value → case.
     of_value: HashMap<Box<str>, u32, FixedState>,
+    /// The same for values that are whole numbers in their usual form.
+    of_number: HashMap<i64, u32, FixedState>,
     /// The case of every other value.
     other: u32,
 }
@@ -88,8 +90,13 @@ impl Cases {
         };
         let other = number(Known::Other);
         let values = plan.preds.iter().filter(|pred| pred.slot == slot).filter_map(whole);
-        let of_value = values.map(|value| (value.into(), number(Known::Value(value)))).collect();
-        cases.key = Some(Key { field: field.clone(), list: *list, of_value, other });
+        let of_value: HashMap<Box<str>, u32, FixedState> =
+            values.map(|value| (value.into(), number(Known::Value(value)))).collect();
+        let whole_number =
+            |value: &str| value.parse().ok().filter(|number: &i64| number.to_string() == value);
+        let of_number =
+            of_value.iter().filter_map(|(value, case)| Some((whole_number(value)?, *case))).collect();
+        cases.key = Some(Key { field: field.clone(), list: *list, of_value, of_number, other });
         cases
     }
 
@@ -108,7 +115,13 @@ impl Cases {
         &self.cases[number as usize]
     }
 
-    /// The same where the key's value is only known if `field` (normal name) is the key.
+    /// The same where it is a number.
+    pub fn of_number(&self, value: i64) -> &Case {
+        let number = self.key.as_ref().map_or(0, |key| *key.of_number.get(&value).unwrap_or(&key.other));
+        &self.cases[number as usize]
+    }
+
+    /// [`Cases::of`] where the key's value is only known if `field` (normal name) is the key.
     pub fn where_field_is(&self, field: &str, value: &str) -> &Case {
         match &self.key {
             Some(key) if *key.field == *field => self.of(value),
@@ -343,6 +356,9 @@ mod tests {
         // Of any other value it is only known that nobody wants it as a whole.
         assert_eq!(rules(cases.of("33")), [2, 3]);
         assert_eq!(rules(cases.of("")), [2, 3]);
+        for number in [0, 1, 2, 33] {
+            assert_eq!(rules(cases.of_number(number)), rules(cases.of(&number.to_string())));
+        }
     }
 
     #[test]

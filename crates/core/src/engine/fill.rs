@@ -94,8 +94,8 @@ impl Scratch {
         }
         self.name.clear();
         match &event.fields[key].1 {
+            Value::Int(number) => return program.cases.of_number(*number),
             Value::Str(text) => fold_into(text, &mut self.name),
-            Value::Int(number) => _ = write!(self.name, "{number}"),
             other => self.name.push_str(&other.text().unwrap_or_default()),
         }
         program.cases.of(&self.name)
