@@ -460,6 +460,33 @@ const COMMON_FIELDS: [&str; 9] = [
     "eventsource",
 ];
 
+/// What Windows machines log all day, folded.
+const COMMON_VALUES: [&str; 11] = [
+    "c:\\windows\\system32\\svchost.exe -k netsvcs -p",
+    "c:\\windows\\system32\\svchost.exe",
+    "c:\\windows\\system32\\cmd.exe /c ",
+    "c:\\windows\\system32\\cmd.exe",
+    "c:\\windows\\system32\\conhost.exe",
+    "c:\\windows\\system32\\windowspowershell\\v1.0\\powershell.exe",
+    "c:\\program files (x86)\\microsoft\\edge\\application\\msedge.exe",
+    "microsoft corporation",
+    "nt authority\\system",
+    "s-1-5-18",
+    "0x3e7",
+];
+
+/// Whether a pattern is fulfilled by a value that comes all the time.
+fn is_common(pattern: &Pattern) -> bool {
+    let holds = |value: &&str| match pattern.parts.as_slice() {
+        [Part::Text(text)] => value == text,
+        [Part::Text(text), Part::Any] => value.starts_with(text.as_str()),
+        [Part::Any, Part::Text(text)] => value.ends_with(text.as_str()),
+        [Part::Any, Part::Text(text), Part::Any] => value.contains(text.as_str()),
+        _ => false,
+    };
+    COMMON_VALUES.iter().any(holds)
+}
+
 /// In which share of events an expression without a rare literal is expected to match, and a number or
 /// an address to be what a rule wants.
 const SHARE_OF_EXPRESSION: f64 = 0.02;
@@ -468,6 +495,9 @@ const SHARE_OF_NUMBER: f64 = 0.3;
 /// In which share of events a pattern is expected to hold; only its order of size matters.
 fn share(pattern: &Pattern, slot: &Slot) -> f64 {
     if matches!(slot, Slot::Fields(names) if names.iter().any(|n| COMMON_FIELDS.contains(&n.as_str()))) {
+        return 0.3;
+    }
+    if is_common(pattern) {
         return 0.3;
     }
     let longest = pattern.parts.iter().map(|p| if let Part::Text(t) = p { t.len() } else { 0 }).max();
