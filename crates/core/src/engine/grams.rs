@@ -158,13 +158,14 @@ impl Grams {
                     tell((from, to));
                 }
             }
-            Err(place) => {
+            Err(None) => self.scan_text(store, line, tell),
+            Err(Some(place)) => {
                 let mut found = vec![];
                 self.scan_text(store, line, &mut |entries: (u32, u32)| {
                     found.extend([entries.0, entries.1]);
                     tell(entries);
                 });
-                place.into_iter().for_each(|place| lines.remember_found(place, line, &found));
+                lines.remember_found(place, line, &found);
             }
         }
     }

@@ -360,6 +360,18 @@ mod tests {
     }
 
     #[test]
+    fn ways_that_change_places_still_lead_where_they_did() {
+        let mut outlines = Outlines::default();
+        let text = |n: usize| format!(r#"{{"id":{n},"key{n}":"v","end{n}":[{}]}}"#, vec!["7"; n].join(","));
+        (0..6).for_each(|n| learn(&mut outlines, &text(n)));
+        for n in [3, 0, 0, 5, 3, 1, 0, 4, 2, 2, 5, 0, 1] {
+            assert_eq!(values(&mut outlines, &text(n)).map(|found| found.len()), Some(n + 2), "{n}");
+        }
+        learn(&mut outlines, &text(6));
+        assert!((0..7).all(|n| values(&mut outlines, &text(n)).is_some()));
+    }
+
+    #[test]
     fn many_long_outlines_do_not_fill_the_memory() {
         let mut outlines = Outlines::default();
         let long: String = (0..100).map(|n| format!("\"{}{n}\":1,", "k".repeat(90))).collect();
