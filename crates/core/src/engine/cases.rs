@@ -5,6 +5,7 @@
 //! match, and so which fields anyone looks at. Of those most are looked at only when a rule asks that
 //! another field has woken.
 
+use super::bits::Bits;
 use super::program::Program;
 use crate::plan::{Node, Plan, Pred, Slot};
 use crate::rule::{Part, Pattern, Test};
@@ -37,8 +38,8 @@ struct Key {
 /// What matters in one case.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Case {
-    /// A bit for each rule of the plan that can match.
-    rules: Box<[u64]>,
+    /// Rules of the plan that can match.
+    rules: Bits,
     /// By list of slots, what is done with values that it takes.
     looks: Box<[Look]>,
     /// Rules that nothing wakes.
@@ -139,7 +140,7 @@ impl Case {
     /// Whether a rule can match.
     #[inline]
     pub fn has(&self, rule: u32) -> bool {
-        is_set(&self.rules, rule)
+        self.rules.has(rule)
     }
 
     /// When values are looked at that the list of slots takes.
@@ -147,11 +148,6 @@ impl Case {
     pub fn look(&self, list: u32) -> Look {
         self.looks.get(list as usize).copied().unwrap_or_default()
     }
-}
-
-#[inline]
-fn is_set(bits: &[u64], number: u32) -> bool {
-    bits[number as usize / 64] >> (number % 64) & 1 == 1
 }
 
 /// Rules of a plan, and what is known beforehand.
@@ -280,13 +276,14 @@ fn add_whole(plan: &Plan, node: &Node, slots: &mut BTreeSet<usize>) {
 }
 
 fn case(plan: &Plan, program: &Program, wakes: &[Vec<u32>], known: &Rules<'_>) -> Case {
-    let mut rules = vec![0; plan.rules.len().div_ceil(64)];
+    let mut rules = Bits::default();
+    rules.reset(plan.rules.len());
     let (mut asked, mut at_once) = (BTreeSet::new(), BTreeSet::new());
     for (number, rule) in plan.rules.iter().enumerate() {
         if known.truth(&rule.node) == Some(false) {
             continue;
         }
-        rules[number / 64] |= 1 << (number % 64);
+        rules.insert(number as u32);
         let mut slots = BTreeSet::new();
         known.add_slots(&rule.node, &mut slots);
         at_once.extend(wakes[number].iter().filter(|slot| slots.contains(slot)));
@@ -304,9 +301,9 @@ fn case(plan: &Plan, program: &Program, wakes: &[Vec<u32>], known: &Rules<'_>) -
         program.name_slots.get(list as u32).iter().map(look).max().unwrap_or_default()
     };
     let looks = (0..program.name_slots.len()).map(look).collect();
-    let always = program.always.iter().copied().filter(|rule| is_set(&rules, *rule)).collect();
+    let always = program.always.iter().copied().filter(|rule| rules.has(*rule)).collect();
     let searches = program.texts.is_some_and(|slot| asked.contains(&slot));
-    Case { rules: rules.into(), looks, always, searches }
+    Case { rules, looks, always, searches }
 }
 
 #[cfg(test)]

@@ -177,21 +177,18 @@ impl<'p> Compiler<'p> {
 
     /// The steps of a rule, and what wakes it: the cheapest that does.
     fn steps(&mut self, node: &Node) -> (Step, Wake) {
-        let levels: &[AtOnce] = match (self.options.short, self.options.compared) {
-            _ if !self.options.wake => &[AtOnce::ShortTexts],
-            (true, true) => &[AtOnce::Texts, AtOnce::ShortTexts, AtOnce::Comparisons],
-            (true, false) => &[AtOnce::Texts, AtOnce::ShortTexts],
-            (false, true) => &[AtOnce::ShortTexts, AtOnce::Comparisons],
-            (false, false) => &[AtOnce::ShortTexts],
-        };
+        let Options { wake, short, compared, .. } = self.options;
+        if !wake {
+            return (self.step(node), Wake::Always);
+        }
+        let levels = [(AtOnce::Texts, short), (AtOnce::ShortTexts, true), (AtOnce::Comparisons, compared)];
         let mut found = (Step::Const(false), Wake::Always);
-        for level in levels {
-            self.at_once = *level;
+        for (level, _) in levels.into_iter().filter(|(_, is_on)| *is_on) {
+            self.at_once = level;
             let step = self.step(node);
-            let wake = if self.options.wake { self.wake(&step) } else { Wake::Always };
-            let is_woken = matches!(wake, Wake::Groups(..));
+            let wake = self.wake(&step);
             found = (step, wake);
-            if is_woken {
+            if matches!(found.1, Wake::Groups(..)) {
                 break;
             }
         }
@@ -494,10 +491,8 @@ const SHARE_OF_NUMBER: f64 = 0.3;
 
 /// In which share of events a pattern is expected to hold; only its order of size matters.
 fn share(pattern: &Pattern, slot: &Slot) -> f64 {
-    if matches!(slot, Slot::Fields(names) if names.iter().any(|n| COMMON_FIELDS.contains(&n.as_str()))) {
-        return 0.3;
-    }
-    if is_common(pattern) {
+    let is_common_field = |name: &String| COMMON_FIELDS.contains(&name.as_str());
+    if matches!(slot, Slot::Fields(names) if names.iter().any(is_common_field)) || is_common(pattern) {
         return 0.3;
     }
     let longest = pattern.parts.iter().map(|p| if let Part::Text(t) = p { t.len() } else { 0 }).max();

@@ -236,11 +236,7 @@ impl Scratch {
     }
 
     fn wake(&mut self, case: &Case, rules: &[u32]) {
-        for rule in rules {
-            if self.woken.insert(*rule) && case.has(*rule) {
-                self.candidates.push(*rule);
-            }
-        }
+        rules.iter().for_each(|rule| wake(case, *rule, &mut self.woken, &mut self.candidates));
     }
 
     /// Asks the indexes for what is not known of the values, and remembers it. All values and texts
@@ -324,6 +320,14 @@ impl Scratch {
     }
 }
 
+/// Wakes a rule that can match, once.
+#[inline]
+fn wake(case: &Case, rule: u32, woken: &mut Bits, candidates: &mut Vec<u32>) {
+    if woken.insert(rule) && case.has(rule) {
+        candidates.push(rule);
+    }
+}
+
 /// What is true of the event at hand.
 struct Marks<'s> {
     /// Tells which rules may be woken, if any.
@@ -341,14 +345,7 @@ impl Marks<'_> {
         known.preds().for_each(|pred| _ = self.preds.insert(pred));
         known.groups().for_each(|group| _ = self.groups.insert(group));
         if let Some(case) = self.case {
-            known.rules().for_each(|rule| self.wake(case, rule));
-        }
-    }
-
-    #[inline]
-    fn wake(&mut self, case: &Case, rule: u32) {
-        if self.woken.insert(rule) && case.has(rule) {
-            self.candidates.push(rule);
+            known.rules().for_each(|rule| wake(case, rule, self.woken, self.candidates));
         }
     }
 
@@ -363,7 +360,9 @@ impl Marks<'_> {
                 continue;
             }
             let Some(case) = self.case else { continue };
-            program.group_rules.get(*group).iter().for_each(|rule| self.wake(case, *rule));
+            for rule in program.group_rules.get(*group) {
+                wake(case, *rule, self.woken, self.candidates);
+            }
         }
     }
 }

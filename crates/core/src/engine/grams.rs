@@ -94,7 +94,7 @@ impl Grams {
         &self,
         store: &Store,
         value: &[u8],
-        lines: Option<&mut (&mut Lines, Field)>,
+        lines: Option<(&mut Lines, Field)>,
         tell: &mut impl FnMut((u32, u32)),
     ) {
         for (finder, entries) in &self.few {
@@ -104,7 +104,7 @@ impl Grams {
         }
         match lines {
             Some((lines, field)) if value.len() > VALUE_BYTES_MAX && !self.has_break => {
-                self.scan_lines(store, value, lines, *field, tell);
+                self.scan_lines(store, value, lines, field, tell);
             }
             _ => self.scan_text(store, value, tell),
         }

@@ -192,7 +192,8 @@ impl Index {
         }
         self.prefix.scan(&self.store, value, true, &mut tell);
         self.suffix.scan(&self.store, value, false, &mut tell);
-        self.grams.scan(&self.store, value, lines.as_mut(), &mut tell);
+        let lines = lines.as_mut().map(|(lines, field)| (&mut **lines, *field));
+        self.grams.scan(&self.store, value, lines, &mut tell);
     }
 }
 
