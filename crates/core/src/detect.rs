@@ -36,6 +36,10 @@ impl Asks for Detector {
         self.engine.may_find(class, texts)
     }
 
+    fn may_find_unfolded(&self, class: ClassId, texts: &[u8]) -> bool {
+        self.engine.may_find_unfolded(class, texts)
+    }
+
     fn may_find_in_numbers(&self, class: ClassId) -> bool {
         self.engine.may_find_in_numbers(class)
     }

@@ -6,6 +6,10 @@ use super::run::{Hit, Scratch, text};
 use crate::otel::Event;
 use crate::plan::{Leaf, Node};
 use crate::rule::Test;
+use std::borrow::Cow;
+
+/// Fields by number, and values.
+type Found<'e> = Vec<(usize, Cow<'e, str>)>;
 
 impl Scratch {
     /// The evidence for a hit of the event that was run last: field names as the rule writes them,
@@ -21,23 +25,23 @@ impl Scratch {
         if let Some(planned) = program.plan.rules.get(hit.planned as usize) {
             self.explain(program, event, &planned.node, &mut found);
         }
-        let mut told: Vec<(String, String)> = Vec::new();
+        let mut told: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(found.len());
         for (field, value) in found {
-            let name = &program.plan.fields[field];
-            if !told.iter().any(|(n, v)| n == name && *v == value) {
-                told.push((name.clone(), value));
+            let field = (program.plan.fields[field].as_str(), value);
+            if !told.contains(&field) {
+                told.push(field);
             }
         }
-        told
+        told.into_iter().map(|(name, value)| (name.to_owned(), value.into_owned())).collect()
     }
 
     /// Truth of `node`; what made it true is appended.
-    fn explain(
+    fn explain<'e>(
         &mut self,
         program: &Program,
-        event: &Event<'_>,
+        event: &'e Event<'_>,
         node: &Node,
-        found: &mut Vec<(usize, String)>,
+        found: &mut Found<'e>,
     ) -> bool {
         let before = found.len();
         let holds = match node {
@@ -59,12 +63,12 @@ impl Scratch {
     }
 
     /// How many of `nodes` are true.
-    fn explain_all(
+    fn explain_all<'e>(
         &mut self,
         program: &Program,
-        event: &Event<'_>,
+        event: &'e Event<'_>,
         nodes: &[Node],
-        found: &mut Vec<(usize, String)>,
+        found: &mut Found<'e>,
     ) -> usize {
         nodes.iter().filter(|node| self.explain(program, event, node, found)).count()
     }
@@ -77,52 +81,53 @@ impl Scratch {
     }
 
     /// Appends the values that make one comparison true, in the order of the event.
-    fn witnesses(
+    fn witnesses<'e>(
         &mut self,
         program: &Program,
-        event: &Event<'_>,
+        event: &'e Event<'_>,
         leaf: Leaf,
-        found: &mut Vec<(usize, String)>,
+        found: &mut Found<'e>,
     ) -> bool {
         let pred = &program.plan.preds[leaf.pred];
         let slot = pred.slot as u32;
-        match &pred.test {
-            Test::Exists(wanted) => {
-                let holds = *wanted == self.values_of(program, slot).next().is_some();
-                found.extend(holds.then(|| (leaf.field, String::new())));
-                return holds;
-            }
-            Test::Null => {
-                let holds = self.values_of(program, slot).all(|value| value.is_null);
-                found.extend(holds.then(|| (leaf.field, String::new())));
-                return holds;
-            }
-            _ => {}
+        let is_of_values = !matches!(&pred.test, Test::Exists(_) | Test::Null);
+        let placed = program.placed[leaf.pred];
+        if is_of_values {
+            self.catch_up(program, event, slot);
         }
-        self.catch_up(program, event, slot);
-        let (glob, lazy) = match (&pred.test, program.placed[leaf.pred]) {
-            (Test::Text(_), Placed::Indexed(number)) if !self.preds.has(number) => {
-                return false;
-            }
-            (Test::Text(_), Placed::Indexed(_)) if let Some(only) = self.only_value(program, slot) => {
-                found.extend(text(event, only).map(|text| (leaf.field, text.into_owned())));
-                return true;
-            }
-            (Test::Text(pattern), Placed::Indexed(_)) => (Some(Glob::new(pattern)), None),
-            (_, Placed::Lazy(lazy)) => (None, Some(&program.lazies[lazy as usize])),
-            _ => return false,
+        let holds = match placed {
+            Placed::Indexed(number) => self.preds.has(number),
+            Placed::Lazy(lazy) => self.answer(program, event, lazy),
+            Placed::Nowhere => false,
+        };
+        if !holds {
+            return false;
+        }
+        if !is_of_values {
+            found.push((leaf.field, Cow::Borrowed("")));
+            return true;
+        }
+        if let Some(only) = self.only_value(program, slot) {
+            found.extend(text(event, only).map(|text| (leaf.field, text)));
+            return true;
+        }
+        let glob = match (&pred.test, placed) {
+            (Test::Text(pattern), Placed::Indexed(_)) => Some(Glob::new(pattern)),
+            _ => None,
         };
         let mut sources: Vec<u32> = (self.values_of(program, slot))
-            .filter(|value| match (&glob, lazy) {
+            .filter(|value| match (&glob, placed) {
                 (Some(glob), _) => self.glob_holds(event, glob, value),
-                (None, Some(lazy)) => self.compare_value(program, event, lazy, value),
-                (None, None) => false,
+                (None, Placed::Lazy(lazy)) => {
+                    self.compare_value(program, event, &program.lazies[lazy as usize], value)
+                }
+                _ => false,
             })
             .map(|value| value.source)
             .collect();
         sources.sort_unstable();
         let texts = sources.iter().filter_map(|source| text(event, *source));
-        found.extend(texts.map(|text| (leaf.field, text.into_owned())));
+        found.extend(texts.map(|text| (leaf.field, text)));
         !sources.is_empty()
     }
 }

@@ -138,6 +138,12 @@ impl Engine {
             .is_some_and(|program| program.texts.is_some() && program.prefilter.may_match(texts))
     }
 
+    /// [`Engine::may_find`] of texts that are not folded, which it may say without reason.
+    pub fn may_find_unfolded(&self, class: ClassId, texts: &[u8]) -> bool {
+        self.program_for(class)
+            .is_some_and(|program| program.texts.is_some() && program.prefilter.may_match_unfolded(texts))
+    }
+
     /// Whether a keyword may stand in the text of a number, or of `true` or `false`.
     pub fn may_find_in_numbers(&self, class: ClassId) -> bool {
         self.program_for(class)

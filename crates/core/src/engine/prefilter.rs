@@ -4,6 +4,8 @@
 use super::index::Builder;
 use crate::otel::NEVER_ESCAPED;
 use aho_corasick::packed::{Config, MatchKind, Searcher};
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Longer pieces of the literals are no better a filter.
 const PIECE_BYTES: usize = 8;
@@ -16,11 +18,18 @@ const PIECE_BYTES_MIN: usize = 3;
 const PIECES_MAX: usize = 48;
 const SEARCHERS_MAX: usize = 4;
 
+/// So many bytes of a literal are looked for in texts that are not folded, in all their spellings.
+const SPELLED_BYTES: usize = 3;
+/// So much commoner a piece may be that stands in other literals too.
+const NEARLY: u32 = 6;
+
 /// A filter before the index of all texts.
 #[derive(Debug, Default)]
 pub struct Prefilter {
     /// `None`: anything may match.
     searchers: Option<Vec<Searcher>>,
+    /// The same for ASCII that is not folded.
+    spelled: Option<Vec<Searcher>>,
     /// Whether it looks for nothing that may be escaped.
     is_plain: bool,
     /// Whether something it looks for may stand in a number.
@@ -32,16 +41,18 @@ impl Prefilter {
     /// only literals to be found anywhere.
     pub fn new(builder: &Builder) -> Prefilter {
         let Some(literals) = builder.only_contains() else { return Prefilter::default() };
-        let mut pieces: Vec<&[u8]> = literals.map(|literal| piece(literal.as_bytes())).collect();
-        pieces.sort_unstable();
-        pieces.dedup();
+        let literals: Vec<&[u8]> = literals.map(str::as_bytes).collect();
+        let pieces = sorted(literals.iter().map(|literal| piece(literal)));
+        let spelled = sorted(spelled(&literals).into_iter().flat_map(spellings));
         let is_plain = pieces.iter().all(|piece| is_plain(piece));
         let takes_numbers = pieces.iter().any(|piece| is_of_number(piece));
-        let searchers = match pieces.len() <= SEARCHERS_MAX * PIECES_MAX {
-            true => pieces.chunks(PIECES_MAX).map(searcher).collect(),
-            false => None,
-        };
-        Prefilter { searchers, is_plain, takes_numbers }
+        Prefilter { searchers: searchers(&pieces), spelled: searchers(&spelled), is_plain, takes_numbers }
+    }
+
+    /// Whether one of the predicates may be true of a piece of `texts`, which is not folded.
+    pub fn may_match_unfolded(&self, texts: &[u8]) -> bool {
+        let is_found = |searchers: &Vec<Searcher>| searchers.iter().any(|one| one.find(texts).is_some());
+        !texts.is_ascii() || self.spelled.as_ref().is_none_or(is_found)
     }
 
     /// Whether one of the predicates may be true of a piece of `texts`.
@@ -62,12 +73,69 @@ impl Prefilter {
     }
 }
 
-/// A searcher for a few pieces, if there can be one.
-fn searcher(pieces: &[&[u8]]) -> Option<Searcher> {
-    let mut config = Config::new();
-    let mut searcher = config.match_kind(MatchKind::LeftmostFirst).builder();
-    searcher.extend(pieces);
-    searcher.build()
+fn sorted<P: Ord>(pieces: impl Iterator<Item = P>) -> Vec<P> {
+    let mut pieces: Vec<P> = pieces.collect();
+    pieces.sort_unstable();
+    pieces.dedup();
+    pieces
+}
+
+/// Searchers for a few pieces, if there can be such.
+fn searchers(pieces: &[impl AsRef<[u8]>]) -> Option<Vec<Searcher>> {
+    let searcher = |pieces: &[_]| {
+        let mut config = Config::new();
+        let mut searcher = config.match_kind(MatchKind::LeftmostFirst).builder();
+        searcher.extend(pieces);
+        searcher.build()
+    };
+    let few = (pieces.len() <= SEARCHERS_MAX * PIECES_MAX).then_some(pieces)?;
+    few.chunks(PIECES_MAX).map(searcher).collect()
+}
+
+/// Pieces of which each literal has one, few enough to look for all their spellings.
+fn spelled<'l>(literals: &[&'l [u8]]) -> BTreeSet<&'l [u8]> {
+    // By piece, the literals that have it.
+    let mut having: BTreeMap<&[u8], BTreeSet<usize>> = BTreeMap::new();
+    for (number, literal) in literals.iter().enumerate() {
+        rare(literal).for_each(|piece| _ = having.entry(piece).or_default().insert(number));
+    }
+    let mut chosen = BTreeSet::new();
+    let most = |(piece, numbers): &(&&[u8], &BTreeSet<usize>)| (numbers.len(), Reverse(commonness(piece)));
+    while let Some((piece, numbers)) =
+        having.iter().max_by_key(most).filter(|(_, numbers)| !numbers.is_empty())
+    {
+        let covered = numbers.clone();
+        chosen.insert(*piece);
+        having.values_mut().for_each(|numbers| numbers.retain(|number| !covered.contains(number)));
+    }
+    chosen
+}
+
+/// The rarest pieces of a literal, or nearly so; those with a rare pair where there are any.
+fn rare(literal: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let pieces = |literal| <[u8]>::windows(literal, SPELLED_BYTES).filter(|piece| is_plain(piece));
+    let rareness = |piece: &[u8]| (!piece.windows(2).any(is_rare_pair), commonness(piece));
+    let rarest = pieces(literal).map(rareness).min().unwrap_or_default();
+    let whole = pieces(literal).next().is_none().then_some(literal);
+    let is_rare = move |piece: &&[u8]| {
+        let (has_no_pair, common) = rareness(piece);
+        has_no_pair == rarest.0 && (!has_no_pair || common <= rarest.1 + NEARLY)
+    };
+    pieces(literal).filter(is_rare).chain(whole)
+}
+
+fn commonness(piece: &[u8]) -> u32 {
+    piece.iter().map(|byte| super::grams::commonness(*byte)).sum()
+}
+
+/// What a folded piece is folded from, if that is ASCII.
+fn spellings(piece: &[u8]) -> Vec<Vec<u8>> {
+    piece.iter().fold(vec![vec![]], |spellings, byte| {
+        let cases = sorted([byte.to_ascii_uppercase(), *byte].into_iter());
+        let with =
+            |start: &Vec<u8>| cases.iter().map(|case| [start, &[*case][..]].concat()).collect::<Vec<_>>();
+        spellings.iter().flat_map(with).collect()
+    })
 }
 
 fn is_plain(piece: &[u8]) -> bool {
@@ -84,7 +152,6 @@ fn is_of_number(piece: &[u8]) -> bool {
 fn piece(literal: &[u8]) -> &[u8] {
     let rarest = |bytes: usize| {
         let pieces = literal.windows(bytes).filter(|piece| is_plain(piece));
-        let commonness = |bytes: &[u8]| bytes.iter().map(|byte| super::grams::commonness(*byte)).sum::<u32>();
         // Whole words may be common, as `kerberos` is, but not what stands before `::`. By the first bytes
         // the searcher finds out where to look.
         pieces.min_by_key(|piece| {
@@ -108,6 +175,7 @@ fn is_rare_pair(pair: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn filter(literals: &[String]) -> Prefilter {
         let mut builder = Builder::default();
@@ -120,6 +188,27 @@ mod tests {
         let filter = filter(&["kerberos::golden".to_owned()]);
         assert!(!filter.may_match(b"authentication package: kerberos"));
         assert!(filter.may_match(b"mimikatz # kerberos::golden /user:a"));
+    }
+
+    #[test]
+    fn a_few_pieces_stand_for_literals_that_share_them() {
+        let literals: [&[u8]; 5] =
+            [b"privilege::debug", b"privilege::driver", b"event::drop", b"mimidrv.sys", b"mimilib.dll"];
+        assert_eq!(spelled(&literals), BTreeSet::from([&b"::d"[..], b"mim"]));
+        assert_eq!(spelled(&[b"ab", b"a"]), BTreeSet::from([&b"ab"[..], b"a"]));
+    }
+
+    proptest! {
+        #[test]
+        fn what_a_text_holds_is_found_however_it_is_written(
+            literals in prop::collection::vec("[ab:. k]{1,6}", 1..4),
+            text in "[aAbBkK:. \u{212a}\u{130}]{0,16}",
+        ) {
+            let is_held = literals.iter().any(|literal| crate::value::fold(&text).contains(literal.as_str()));
+            let filter = filter(&literals);
+            prop_assert!(!is_held || filter.may_match_unfolded(text.as_bytes()), "{:?}", literals);
+            prop_assert!(!is_held || filter.may_match(crate::value::fold(&text).as_bytes()));
+        }
     }
 
     #[test]

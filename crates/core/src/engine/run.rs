@@ -206,7 +206,7 @@ impl Scratch {
     }
 
     /// What came of a comparison that is not indexed; made once for an event.
-    fn answer(&mut self, program: &Program, event: &Event<'_>, lazy: u32) -> bool {
+    pub(super) fn answer(&mut self, program: &Program, event: &Event<'_>, lazy: u32) -> bool {
         if !self.answered.insert(lazy) {
             return self.answers.has(lazy);
         }

@@ -21,6 +21,9 @@ pub trait Asks {
     /// punctuation but [`NEVER_ESCAPED`] may stand in them as JSON writes them.
     fn may_find(&self, class: ClassId, texts: &[u8]) -> bool;
 
+    /// The same of texts that are not folded. It may say yes without reason, and is quick to say no.
+    fn may_find_unfolded(&self, class: ClassId, texts: &[u8]) -> bool;
+
     /// Whether numbers or truth values may matter for how they are written.
     fn may_find_in_numbers(&self, class: ClassId) -> bool;
 }

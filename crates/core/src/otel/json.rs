@@ -17,6 +17,7 @@ use serde_json::value::RawValue;
 use std::borrow::Cow;
 use std::fmt;
 
+mod blocks;
 pub(super) mod outline;
 mod roots;
 mod scan;

@@ -8,9 +8,10 @@
 //! Since a path fixes all brackets, keys and kinds of values, a document on it has the structure of the
 //! first that took it. What stands inside a text is looked at where the text is wanted.
 
+use super::blocks::{BLOCK, Block, alike, block, special};
 use super::{Flat, LEAVES_MAX, scan};
 use crate::otel::buffers::Arena;
-use crate::value::{Value, same};
+use crate::value::Value;
 
 /// Bounds: what hostile documents could fill. Beyond, all is forgotten and learnt anew.
 const NODES_MAX: usize = 1 << 16;
@@ -45,9 +46,13 @@ pub(in crate::otel) struct Outlines<T> {
     misses: u64,
 }
 
-/// The bytes before a value, or behind the last.
+/// The bytes before a value, or behind the last. A cache line.
 #[derive(Debug, Clone, Copy)]
+#[repr(align(64))]
 struct Node {
+    /// The first bytes of the gap.
+    start: Block,
+    /// Where in the bytes of all gaps it stands.
     gap: u32,
     gap_bytes: u16,
     /// How many children it has.
@@ -75,12 +80,22 @@ pub(in crate::otel) struct Span {
     pub start: u32,
     pub end: u32,
     pub is_text: bool,
+    /// Whether it is a text without escapes, which means what it says.
+    pub is_plain: bool,
 }
 
 impl<T> Default for Outlines<T> {
     fn default() -> Self {
-        let root =
-            Node { gap: 0, gap_bytes: 0, ways: 0, kind: Kind::Word, child: NONE, sibling: NONE, shape: NONE };
+        let root = Node {
+            start: Block::default(),
+            gap: 0,
+            gap_bytes: 0,
+            ways: 0,
+            kind: Kind::Word,
+            child: NONE,
+            sibling: NONE,
+            shape: NONE,
+        };
         Outlines { nodes: vec![root], gaps: vec![], shapes: vec![], shapes_bytes: 0, hits: 0, misses: 0 }
     }
 }
@@ -109,20 +124,18 @@ impl<T> Outlines<T> {
         let (mut at, mut parent) = (0, 0);
         loop {
             let mut way = self.nodes[parent].child;
-            let first = self.nodes.get(way as usize)?;
-            let node = if self.is_here(first, bytes, at) {
-                *first
-            } else {
+            if !self.is_here(self.nodes.get(way as usize)?, bytes, at) {
                 way = self.next_way(way, bytes, at)?;
-                self.nodes[way as usize]
-            };
+            }
+            let node = &self.nodes[way as usize];
             let start = at + usize::from(node.gap_bytes);
-            let (end, is_text) = match node.kind {
-                Kind::Text => (text_end(bytes, start)?, true),
+            let is_text = node.kind == Kind::Text;
+            let (end, is_plain) = match node.kind {
+                Kind::Text => text_end(bytes, start)?,
                 Kind::Word => (word_end(bytes, start), false),
                 Kind::End => return Some(node.shape as usize),
             };
-            spans.push(Span { start: start as u32, end: end as u32, is_text });
+            spans.push(Span { start: start as u32, end: end as u32, is_text, is_plain });
             at = end + usize::from(is_text);
             parent = way as usize;
         }
@@ -151,15 +164,23 @@ impl<T> Outlines<T> {
     /// Whether this is what stands at `at`.
     #[inline]
     fn is_here(&self, node: &Node, bytes: &[u8], at: usize) -> bool {
-        let end = at + usize::from(node.gap_bytes);
-        let gap = &self.gaps[node.gap as usize..node.gap as usize + usize::from(node.gap_bytes)];
-        let is_same = bytes.get(at..end).is_some_and(|here| same(here, gap));
+        let gap_bytes = usize::from(node.gap_bytes);
+        let end = at + gap_bytes;
+        // Most gaps are short.
+        let is_same = match block(bytes, at) {
+            Some(here) if gap_bytes <= BLOCK => alike(here, &node.start) >= gap_bytes,
+            _ => bytes.get(at..end) == Some(self.gap(node)),
+        };
         is_same
             && match node.kind {
                 Kind::Text => true,
                 Kind::Word => bytes.get(end).is_some_and(|byte| is_word(*byte)),
                 Kind::End => end == bytes.len(),
             }
+    }
+
+    fn gap(&self, node: &Node) -> &[u8] {
+        &self.gaps[node.gap as usize..node.gap as usize + usize::from(node.gap_bytes)]
     }
 
     /// Whether a document without a path should be learnt.
@@ -208,8 +229,7 @@ impl<T> Outlines<T> {
     fn child(&self, parent: usize, gap: &[u8], kind: Kind) -> Option<usize> {
         let mut way = self.nodes[parent].child;
         while let Some(node) = self.nodes.get(way as usize) {
-            let known = &self.gaps[node.gap as usize..node.gap as usize + usize::from(node.gap_bytes)];
-            if known == gap && node.kind == kind {
+            if self.gap(node) == gap && node.kind == kind {
                 return Some(way as usize);
             }
             way = node.sibling;
@@ -219,7 +239,10 @@ impl<T> Outlines<T> {
 
     fn add(&mut self, parent: usize, gap: &[u8], kind: Kind) -> usize {
         let number = self.nodes.len();
+        let mut start = Block::default();
+        start.iter_mut().zip(gap).for_each(|(byte, known)| *byte = *known);
         self.nodes.push(Node {
+            start,
             gap: self.gaps.len() as u32,
             gap_bytes: gap.len() as u16,
             ways: 0,
@@ -243,7 +266,7 @@ fn pieces(bytes: &[u8]) -> Option<Vec<(usize, usize, Kind)>> {
     while let Some(byte) = bytes.get(at) {
         let next = match byte {
             b'"' => {
-                let end = text_end(bytes, at + 1)? + 1;
+                let end = text_end(bytes, at + 1)?.0 + 1;
                 let blanks = bytes.get(end..)?.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
                 if bytes.get(end + blanks) == Some(&b':') {
                     at = end + blanks;
@@ -277,24 +300,21 @@ fn word_end(bytes: &[u8], from: usize) -> usize {
     from + bytes[from..].iter().take_while(|byte| is_word(**byte)).count()
 }
 
-/// Where the quote stands that ends the text which begins at `from`.
+/// Where the quote stands that ends the text which begins at `from`, and whether the text is without
+/// escapes; `None` where it has no end or control characters.
 #[inline]
-fn text_end(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    // Most texts are short.
-    for _ in 0..4 {
-        let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) else { break };
-        let quotes = quotes(u64::from_le_bytes(*word));
-        if quotes != 0 {
-            at += quotes.trailing_zeros() as usize / 8;
-            if !is_escaped(bytes, from, at) {
-                return Some(at);
-            }
-            at += 1;
-        } else {
-            at += 8;
-        }
+fn text_end(bytes: &[u8], from: usize) -> Option<(usize, bool)> {
+    let at = special(bytes, from)?;
+    match bytes[at] {
+        b'"' => Some((at, true)),
+        b'\\' => escaped_end(bytes, at).map(|end| (end, false)),
+        _ => None,
     }
+}
+
+/// Where the quote stands that ends a text whose first escape stands at `from`.
+fn escaped_end(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from + 2;
     loop {
         at += memchr::memchr(b'"', bytes.get(at..)?)?;
         if !is_escaped(bytes, from, at) {
@@ -312,16 +332,11 @@ fn is_escaped(bytes: &[u8], from: usize, at: usize) -> bool {
     backslashes % 2 == 1
 }
 
-/// The high bit of the lowest byte of `word` that is a quote; those above it may be wrong.
-#[inline]
-fn quotes(word: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    let other = word ^ (ONES * b'"' as u64);
-    other.wrapping_sub(ONES) & !other & (ONES << 7)
-}
-
 /// The value at `span`; `None` where it is broken, which only a look at the whole document explains.
 pub(in crate::otel) fn value<'a>(text: &'a str, span: Span, arena: &'a Arena) -> Option<Value<'a>> {
+    if span.is_plain {
+        return Some(Value::from(&text[span.start as usize..span.end as usize]));
+    }
     let quote = usize::from(span.is_text);
     let (value, end) = scan::scalar(text, span.start as usize - quote, arena)?;
     (end == span.end as usize + quote).then_some(value)

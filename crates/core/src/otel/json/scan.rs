@@ -5,6 +5,7 @@
 //! nesting beyond the bound, too many fields, a number that is none of the plain ones) it gives up,
 //! and the reader beside it says what is right or wrong; so what is JSON is decided in one place.
 
+use super::blocks::special;
 use super::{Arena, DEPTH_MAX, Flat, LEAVES_MAX};
 use crate::value::Value;
 use bumpalo::collections::String as ArenaString;
@@ -244,51 +245,6 @@ impl<'a> Scanner<'a> {
     }
 }
 
-/// Bytes looked at together where a text is long.
-const BLOCK: usize = 32;
-
-/// Where from `from` on the first byte stands that ends a text, begins an escape or must not stand in
-/// a text.
-fn special(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    // Most texts are short.
-    for _ in 0..2 {
-        let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) else { break };
-        let marks = marks(u64::from_le_bytes(*word));
-        if marks != 0 {
-            return Some(at + marks.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    while let Some(block) = bytes.get(at..).and_then(<[u8]>::first_chunk::<BLOCK>) {
-        if block.iter().fold(false, |any, byte| any | is_special(*byte)) {
-            break;
-        }
-        at += BLOCK;
-    }
-    while let Some(word) = bytes.get(at..).and_then(<[u8]>::first_chunk::<8>) {
-        let marks = marks(u64::from_le_bytes(*word));
-        if marks != 0 {
-            return Some(at + marks.trailing_zeros() as usize / 8);
-        }
-        at += 8;
-    }
-    let rest = bytes.get(at..)?;
-    rest.iter().position(|byte| is_special(*byte)).map(|found| at + found)
-}
-
-fn is_special(byte: u8) -> bool {
-    (byte == b'"') | (byte == b'\\') | (byte < b' ')
-}
-
-/// The high bit of each byte of `word` that [`is_special`]; those above the lowest may be wrong.
-fn marks(word: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 255;
-    let below = |word: u64, bound: u64| word.wrapping_sub(ONES * bound) & !word;
-    let is = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-    (is(b'"') | is(b'\\') | below(word, u64::from(b' '))) & (ONES << 7)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -364,18 +320,6 @@ mod tests {
         }
         assert!(!check(&format!("{}1{}", "[".repeat(40), "]".repeat(40))));
         assert!(!check(&format!("[{}1]", "1,".repeat(LEAVES_MAX))));
-    }
-
-    #[test]
-    fn marks_are_found_wherever_they_stand() {
-        for length in 0..100 {
-            for (mark, is_mark) in [(b'"', true), (b'\\', true), (0x1f, true), (b'!', false), (0xa2, false)] {
-                let mut bytes = vec![b'x'; 100];
-                bytes[length] = mark;
-                assert_eq!(special(&bytes, 0), is_mark.then_some(length), "{mark} at {length}");
-                assert_eq!(special(&bytes, length), is_mark.then_some(length), "{mark} at {length}");
-            }
-        }
     }
 
     proptest! {

@@ -12,7 +12,9 @@ use crate::otel::event::ClassId;
 use crate::otel::json::Leaf;
 use crate::otel::{NEVER_ESCAPED, normal_name};
 use crate::value::fold;
+use memchr::memmem::Finder;
 use std::borrow::Cow;
+use std::sync::LazyLock;
 
 /// What the values of a document are, in their order.
 #[derive(Debug)]
@@ -163,6 +165,10 @@ impl Shape {
         }
         let hides_letters = may_hide_letters(text);
         if !hides_letters && !wants.is_rewritten {
+            let may_hold = |class: &ClassId| asks.may_find_unfolded(*class, text.as_bytes());
+            if !wants.classes.iter().any(may_hold) {
+                return Holds::Nothing;
+            }
             folded.clear();
             add_folded(text, folded);
             if !may_find(folded) {
@@ -282,11 +288,14 @@ fn add_folded(text: &str, folded: &mut Vec<u8>) {
     }
 }
 
+/// What begins the escape of any character.
+static ESCAPED: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new(b"\\u"));
+
 /// Whether an escape in the raw text stands for anything but a control or punctuation character, which
 /// few writers do; [`NEVER_ESCAPED`] is as if letters.
 fn may_hide_letters(raw: &str) -> bool {
     let bytes = raw.as_bytes();
-    memchr::memmem::find_iter(bytes, b"\\u").any(|at| {
+    ESCAPED.find_iter(bytes).any(|at| {
         let before = bytes[..at].iter().rev().take_while(|byte| **byte == b'\\').count();
         let is_harmless = match bytes.get(at + 2..at + 6) {
             Some([b'0', b'0', high @ b'0'..=b'3', low]) => {
