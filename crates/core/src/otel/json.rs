@@ -21,6 +21,7 @@ mod blocks;
 pub(super) mod outline;
 mod roots;
 mod scan;
+mod text;
 pub(super) use roots::Roots;
 
 /// Objects nested deeper than this stay JSON text.

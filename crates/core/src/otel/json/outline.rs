@@ -8,8 +8,8 @@
 //! Since a path fixes all brackets, keys and kinds of values, a document on it has the structure of the
 //! first that took it. What stands inside a text is looked at where the text is wanted.
 
-use super::blocks::{BLOCK, Block, alike, block, special};
-use super::{Flat, LEAVES_MAX, scan};
+use super::blocks::{BLOCK, Block, alike, block};
+use super::{Flat, LEAVES_MAX, scan, text};
 use crate::otel::buffers::Arena;
 use crate::value::Value;
 
@@ -131,7 +131,7 @@ impl<T> Outlines<T> {
             let start = at + usize::from(node.gap_bytes);
             let is_text = node.kind == Kind::Text;
             let (end, is_plain) = match node.kind {
-                Kind::Text => text_end(bytes, start)?,
+                Kind::Text => text::end(bytes, start)?,
                 Kind::Word => (word_end(bytes, start), false),
                 Kind::End => return Some(node.shape as usize),
             };
@@ -266,7 +266,7 @@ fn pieces(bytes: &[u8]) -> Option<Vec<(usize, usize, Kind)>> {
     while let Some(byte) = bytes.get(at) {
         let next = match byte {
             b'"' => {
-                let end = text_end(bytes, at + 1)?.0 + 1;
+                let end = text::end(bytes, at + 1)?.0 + 1;
                 let blanks = bytes.get(end..)?.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
                 if bytes.get(end + blanks) == Some(&b':') {
                     at = end + blanks;
@@ -300,46 +300,16 @@ fn word_end(bytes: &[u8], from: usize) -> usize {
     from + bytes[from..].iter().take_while(|byte| is_word(**byte)).count()
 }
 
-/// Where the quote stands that ends the text which begins at `from`, and whether the text is without
-/// escapes; `None` where it has no end or control characters.
-#[inline]
-fn text_end(bytes: &[u8], from: usize) -> Option<(usize, bool)> {
-    let at = special(bytes, from)?;
-    match bytes[at] {
-        b'"' => Some((at, true)),
-        b'\\' => escaped_end(bytes, at).map(|end| (end, false)),
-        _ => None,
-    }
-}
-
-/// Where the quote stands that ends a text whose first escape stands at `from`.
-fn escaped_end(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut at = from + 2;
-    loop {
-        at += memchr::memchr(b'"', bytes.get(at..)?)?;
-        if !is_escaped(bytes, from, at) {
-            return Some(at);
-        }
-        at += 1;
-    }
-}
-
-/// Whether an odd number of backslashes stands before `at`.
-#[inline]
-fn is_escaped(bytes: &[u8], from: usize, at: usize) -> bool {
-    // Texts that end with a backslash are rare, long rows of them are hostile.
-    let backslashes = bytes[from..at].iter().rev().take_while(|byte| **byte == b'\\').count();
-    backslashes % 2 == 1
-}
-
 /// The value at `span`; `None` where it is broken, which only a look at the whole document explains.
 pub(in crate::otel) fn value<'a>(text: &'a str, span: Span, arena: &'a Arena) -> Option<Value<'a>> {
-    if span.is_plain {
-        return Some(Value::from(&text[span.start as usize..span.end as usize]));
+    let (start, end) = (span.start as usize, span.end as usize);
+    if span.is_text {
+        let said =
+            if span.is_plain { Some(&text[start..end]) } else { text::unescaped(text, start, end, arena) };
+        return said.map(Value::from);
     }
-    let quote = usize::from(span.is_text);
-    let (value, end) = scan::scalar(text, span.start as usize - quote, arena)?;
-    (end == span.end as usize + quote).then_some(value)
+    let (value, found) = scan::scalar(text, start, arena)?;
+    (found == end).then_some(value)
 }
 
 #[cfg(test)]

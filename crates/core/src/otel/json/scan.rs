@@ -5,10 +5,8 @@
 //! nesting beyond the bound, too many fields, a number that is none of the plain ones) it gives up,
 //! and the reader beside it says what is right or wrong; so what is JSON is decided in one place.
 
-use super::blocks::special;
-use super::{Arena, DEPTH_MAX, Flat, LEAVES_MAX};
+use super::{Arena, DEPTH_MAX, Flat, LEAVES_MAX, text};
 use crate::value::Value;
-use bumpalo::collections::String as ArenaString;
 
 /// Reads `text` below `parent` into `flat`, under `key` where it is no object. `None`: it gave up,
 /// and what `flat` got in the meantime is to be dropped.
@@ -185,63 +183,13 @@ impl<'a> Scanner<'a> {
     /// A text, from its opening quote.
     fn string(&mut self) -> Option<&'a str> {
         let start = self.at + 1;
-        let end = special(self.bytes, start)?;
+        let (end, is_plain) = text::end(self.bytes, start)?;
         self.at = end + 1;
-        match self.bytes[end] {
-            b'"' => Some(&self.text[start..end]),
-            b'\\' => self.escaped(start, end),
-            _ => None,
+        if is_plain {
+            Some(&self.text[start..end])
+        } else {
+            text::unescaped(self.text, start, end, self.arena)
         }
-    }
-
-    /// The rest of a text whose first escape stands at `slash`.
-    fn escaped(&mut self, start: usize, slash: usize) -> Option<&'a str> {
-        let (mut from, mut at) = (start, slash);
-        let mut out = ArenaString::with_capacity_in(2 * (slash - start) + 32, self.arena);
-        loop {
-            out.push_str(&self.text[from..at]);
-            match self.bytes[at] {
-                b'"' => {
-                    self.at = at + 1;
-                    return Some(out.into_bump_str());
-                }
-                b'\\' => {}
-                _ => return None,
-            }
-            at += 2;
-            from = at;
-            match self.bytes.get(at - 1)? {
-                // What stands for itself begins the next piece.
-                b'"' | b'\\' | b'/' => from -= 1,
-                b'n' => out.push('\n'),
-                b't' => out.push('\t'),
-                b'r' => out.push('\r'),
-                b'b' => out.push('\u{8}'),
-                b'f' => out.push('\u{c}'),
-                b'u' => {
-                    let mut unit = self.unit(at)?;
-                    at += 4;
-                    if (0xd800..0xdc00).contains(&unit) {
-                        let low = self.unit(at + 2).filter(|low| (0xdc00..0xe000).contains(low))?;
-                        if self.bytes.get(at..at + 2)? != b"\\u" {
-                            return None;
-                        }
-                        at += 6;
-                        unit = 0x10000 + ((unit - 0xd800) << 10 | (low - 0xdc00));
-                    }
-                    out.push(char::from_u32(unit)?);
-                    from = at;
-                }
-                _ => return None,
-            }
-            at = special(self.bytes, at)?;
-        }
-    }
-
-    /// The number that four hexadecimal digits write.
-    fn unit(&self, at: usize) -> Option<u32> {
-        let digits = self.bytes.get(at..at + 4)?;
-        digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))
     }
 }
 
