@@ -6,7 +6,7 @@
 //! few, are filed under their first two bytes; one byte, or a handful of literals, are searched for.
 
 use super::index::{Entry, Store};
-use super::remembered::{Field, Lines, VALUE_BYTES_MAX};
+use super::remembered::{Field, Lines};
 use super::table::{Filed, Table};
 use crate::value::same;
 use foldhash::fast::FixedState;
@@ -19,7 +19,7 @@ type Map<K, V> = HashMap<K, V, FixedState>;
 /// Literals to be found anywhere.
 #[derive(Debug, Default)]
 pub(super) struct Grams {
-    /// Literals of at least four bytes, each under four of them.
+    /// Literals of at least four bytes, each under one gram.
     fours: Table,
     /// By hash of a gram, whether something may be filed under it.
     doors: Vec<bool>,
@@ -103,7 +103,7 @@ impl Grams {
             }
         }
         match lines {
-            Some((lines, field)) if value.len() > VALUE_BYTES_MAX && !self.has_break => {
+            Some((lines, field)) if value.len() > LONG_BYTES_MIN && !self.has_break => {
                 self.scan_lines(store, value, lines, field, tell);
             }
             _ => self.scan_text(store, value, tell),
@@ -190,6 +190,8 @@ impl Grams {
 /// So many literals of two and three bytes are searched for one after the other.
 const FEW_SHORT: usize = 8;
 
+/// Of shorter values, the lines are not looked at one by one.
+const LONG_BYTES_MIN: usize = 1024;
 /// Shorter lines are searched as fast as they are looked up.
 const LINE_BYTES_MIN: usize = 512;
 

@@ -9,10 +9,12 @@ use foldhash::fast::FixedState;
 use std::hash::{BuildHasher as _, Hasher as _};
 
 /// Places for values, and for lines.
-const VALUES: usize = 1 << 13;
+const VALUES: usize = 1 << 15;
 const LINES: usize = 1 << 8;
+/// What all together may take, bytes, which hostile values could fill. Beyond, all is forgotten.
+const ALL_BYTES_MAX: usize = 16 << 20;
 /// Longer values are not remembered: they hardly come again. Their long lines may.
-pub(super) const VALUE_BYTES_MAX: usize = 1024;
+const VALUE_BYTES_MAX: usize = 4096;
 const LINE_BYTES_MAX: usize = 1 << 14;
 /// Values that fulfil more than so many predicates are not remembered.
 const PREDS_MAX: usize = 256;
@@ -27,6 +29,8 @@ pub(super) type Lines = Remembered<LINES, LINE_BYTES_MAX>;
 #[derive(Debug, Default)]
 pub(super) struct Remembered<const PLACES: usize, const BYTES_MAX: usize> {
     places: Vec<Known>,
+    /// What all places have room for, bytes.
+    bytes: usize,
     /// What follows from the value at hand.
     groups: Vec<u32>,
     rules: Vec<u32>,
@@ -155,13 +159,17 @@ impl<const PLACES: usize, const BYTES_MAX: usize> Remembered<PLACES, BYTES_MAX> 
 
     /// What stood in the place moves to the neighbouring one.
     fn keep(&mut self, place: Place, text: &[u8], marks: [&[u32]; 3]) {
-        if self.places.is_empty() {
+        if self.places.is_empty() || self.bytes > ALL_BYTES_MAX {
             self.places = vec![Known::default(); PLACES];
+            self.bytes = 0;
         }
         let at = first_place::<PLACES>(place.hash);
         self.places.swap(at, at ^ 1);
-        self.places[at].hash = place.hash;
-        self.places[at].set(place.field, text, marks);
+        let known = &mut self.places[at];
+        self.bytes -= known.data.capacity();
+        known.hash = place.hash;
+        known.set(place.field, text, marks);
+        self.bytes += known.data.capacity();
     }
 }
 
