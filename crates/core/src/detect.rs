@@ -7,6 +7,7 @@ use crate::review::{Review, review};
 use crate::rule::Rule;
 use crate::spec::{self, Seen};
 use std::cell::OnceCell;
+use std::iter::repeat_n;
 use std::sync::Arc;
 
 /// Rules and mapping compiled together. Immutable and shared between threads.
@@ -185,10 +186,10 @@ impl Detector {
         if hits.is_empty() {
             return;
         }
-        let origin = origin(source.record, event);
-        for hit in hits {
+        let origins = repeat_n(origin(source.record, event), hits.len());
+        for (hit, origin) in hits.into_iter().zip(origins) {
             let fields = self.engine.evidence(event, scratch, hit);
-            out.push(detection(&self.engine.rules()[hit.rule], fields, &origin, source, event));
+            out.push(detection(&self.engine.rules()[hit.rule], fields, origin, source, event));
         }
     }
 
@@ -219,14 +220,14 @@ impl Detector {
         let whole = whole.as_ref().unwrap_or(event);
         let (matched, differences) = self::review(rules, class, whole, hits);
         review.done(&differences);
-        let origin = origin(source.record, event);
-        for matched in matched {
+        let origins = repeat_n(origin(source.record, event), matched.len());
+        for (matched, origin) in matched.into_iter().zip(origins) {
             let rule = &rules[matched.rule];
             let fields = match matched.hit {
                 Some(hit) => self.engine.evidence(event, scratch, hit),
                 None => spec::evidence(rule, &Seen::new(whole, matched.view)),
             };
-            out.push(detection(rule, fields, &origin, source, event));
+            out.push(detection(rule, fields, origin, source, event));
         }
     }
 }
@@ -234,7 +235,7 @@ impl Detector {
 fn detection(
     rule: &Rule,
     mut fields: Vec<(String, String)>,
-    origin: &Origin,
+    origin: Origin,
     source: &Source<'_>,
     event: &Event<'_>,
 ) -> Detection {
@@ -244,7 +245,7 @@ fn detection(
     }
     let excerpt = event.source[..floor(&event.source, Detection::EXCERPT_BYTES_MAX)].to_owned();
     let (rule, identity) = (Arc::clone(&rule.info), source.identity(rule));
-    Detection { rule, origin: origin.clone(), fields, excerpt, identity, insert: None }
+    Detection { rule, origin, fields, excerpt, identity, insert: None }
 }
 
 /// Native field names that say who acted, the likelier first.

@@ -234,9 +234,16 @@ impl<'p> Compiler<'p> {
     /// Decides where a predicate is answered.
     fn place(&mut self, pred: usize) -> Placed {
         match self.place_text(pred) {
-            Placed::Lazy(lazy) if self.at_once == AtOnce::Comparisons => self.place_compared(pred, lazy),
+            Placed::Lazy(lazy) if self.at_once == AtOnce::Comparisons || self.is_cheap(pred) => {
+                self.place_compared(pred, lazy)
+            }
             placed => placed,
         }
+    }
+
+    /// Whether a comparison costs less than asking for it again and again.
+    fn is_cheap(&self, pred: usize) -> bool {
+        self.options.compared && matches!(self.plan.preds[pred].test, Test::Cidr(_))
     }
 
     /// Lets a comparison be made at once that would be made when a rule asks, if that may be done.
