@@ -5,7 +5,7 @@ use crate::engine::{self, Engine, Hit, Options};
 use crate::otel::{Asks, AuditEvent, AuditRecord, Buffers, ClassId, Event, LogRecord, Taxonomy};
 use crate::review::{Review, review};
 use crate::rule::Rule;
-use crate::spec::{self, Seen};
+use crate::spec::{self, MatchedFields, Seen};
 use std::cell::OnceCell;
 use std::iter::repeat_n;
 use std::sync::Arc;
@@ -234,7 +234,7 @@ impl Detector {
 
 fn detection(
     rule: &Rule,
-    mut fields: Vec<(String, String)>,
+    mut fields: MatchedFields,
     origin: Origin,
     source: &Source<'_>,
     event: &Event<'_>,
@@ -412,7 +412,7 @@ mod tests {
         let source = Source { record: &record, audit: None, number: 0, content: &content };
         detector.run_reviewed(&source, &event, &wrong, &mut scratch, &mut found, &mut review);
         assert_eq!(titles(&found), ["A", "C"]);
-        assert_eq!(found[0].fields, [("TargetUserName".to_owned(), "bob".to_owned())]);
+        assert_eq!(found[0].fields, [("TargetUserName".into(), "bob".to_owned())]);
         let class = detector.engine().classes()[usize::from(event.class.unwrap().0)].name.clone();
         assert_eq!(review.differences, [("A".into(), class.clone(), true), ("B".into(), class, false)]);
     }

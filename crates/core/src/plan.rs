@@ -8,6 +8,7 @@ use crate::otel::{Class, View, normal_name};
 use crate::rule::{DASHES, Expr, Item, Part, Pattern, Rule, Test};
 use crate::value::fold;
 use std::collections::HashMap;
+use std::sync::Arc;
 
 /// Patterns with dashes are spelled out up to so many; beyond, the dash stays a wildcard.
 const DASH_SPELLINGS_MAX: usize = 125;
@@ -20,7 +21,7 @@ pub struct Plan {
     /// The comparisons, each once.
     pub preds: Vec<Pred>,
     /// Field names as rules write them, each once; keywords are called `keyword`.
-    pub fields: Vec<String>,
+    pub fields: Vec<Arc<str>>,
     /// The rules that apply, in the order of the rule set; a rule stands several times if several
     /// views of the class name its fields differently.
     pub rules: Vec<Planned>,
@@ -168,7 +169,7 @@ impl Planner {
         if let Some(index) = self.fields.get(name) {
             return *index;
         }
-        self.plan.fields.push(name.to_owned());
+        self.plan.fields.push(name.into());
         self.fields.insert(name.to_owned(), self.plan.fields.len() - 1);
         self.plan.fields.len() - 1
     }
@@ -332,7 +333,7 @@ mod tests {
     fn a_field_the_source_cannot_carry_is_false_and_under_not_true() {
         let plan = planned("  a:\n    Image: x\n  f:\n    Gone: y\n  condition: a and not f");
         assert_eq!(plan.rules[0].node, Node::Pred(Leaf { pred: 0, field: 0 }));
-        assert_eq!(plan.fields, ["Image"]);
+        assert_eq!(plan.fields, ["Image".into()]);
         assert!(planned("  a:\n    Gone: x\n  condition: a").rules.is_empty());
     }
 

@@ -2,6 +2,7 @@
 
 use super::Identity;
 use crate::rule::RuleInfo;
+use crate::spec::MatchedFields;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -14,7 +15,7 @@ pub struct Detection {
     pub origin: Origin,
     /// The fields and values that made the rule match, by the names the rule uses; values are cut
     /// at [`Detection::VALUE_BYTES_MAX`].
-    pub fields: Vec<(String, String)>,
+    pub fields: MatchedFields,
     /// The log text, cut at [`Detection::EXCERPT_BYTES_MAX`] on a character boundary. Hostile input:
     /// every output neutralises it for itself.
     pub excerpt: String,

@@ -6,7 +6,9 @@ use super::run::{Hit, Scratch, text};
 use crate::otel::Event;
 use crate::plan::{Leaf, Node};
 use crate::rule::Test;
+use crate::spec::MatchedFields;
 use std::borrow::Cow;
+use std::sync::Arc;
 
 /// Fields by number, and values.
 type Found<'e> = Vec<(usize, Cow<'e, str>)>;
@@ -15,24 +17,19 @@ impl Scratch {
     /// The evidence for a hit of the event that was run last: field names as the rule writes them,
     /// in the order of its condition, each with the values that fulfilled it. Comparisons under a
     /// `not` are left out: what did not happen is no evidence. The same as [`crate::spec::evidence`].
-    pub(super) fn evidence(
-        &mut self,
-        program: &Program,
-        event: &Event<'_>,
-        hit: Hit,
-    ) -> Vec<(String, String)> {
+    pub(super) fn evidence(&mut self, program: &Program, event: &Event<'_>, hit: Hit) -> MatchedFields {
         let mut found = Vec::new();
         if let Some(planned) = program.plan.rules.get(hit.planned as usize) {
             self.explain(program, event, &planned.node, &mut found);
         }
-        let mut told: Vec<(&str, Cow<'_, str>)> = Vec::with_capacity(found.len());
+        let mut told = MatchedFields::with_capacity(found.len());
         for (field, value) in found {
-            let field = (program.plan.fields[field].as_str(), value);
-            if !told.contains(&field) {
-                told.push(field);
+            let name = &program.plan.fields[field];
+            if !told.iter().any(|(n, v)| n == name && *v == value) {
+                told.push((Arc::clone(name), value.into_owned()));
             }
         }
-        told.into_iter().map(|(name, value)| (name.to_owned(), value.into_owned())).collect()
+        told
     }
 
     /// Truth of `node`; what made it true is appended.

@@ -25,6 +25,7 @@ use crate::otel::{Class, ClassId, Event};
 use crate::parallel;
 use crate::plan::{applying, plan};
 use crate::rule::Rule;
+use crate::spec::MatchedFields;
 pub(crate) use literals::Needs;
 pub use options::Options;
 use program::Program;
@@ -167,7 +168,7 @@ impl Engine {
 
     /// The fields, by the names that the rule uses, and the values that made it match. Only for a
     /// hit of the event that `scratch` ran last.
-    pub fn evidence(&self, event: &Event<'_>, scratch: &mut Scratch, hit: Hit) -> Vec<(String, String)> {
+    pub fn evidence(&self, event: &Event<'_>, scratch: &mut Scratch, hit: Hit) -> MatchedFields {
         let program = self.program(event).map(|(_, program)| self.compiled(program));
         program.map_or(vec![], |program| scratch.evidence(program, event, hit))
     }

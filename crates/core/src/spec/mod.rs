@@ -16,6 +16,7 @@ use crate::value::{Value, fold};
 pub use pattern::matches;
 use std::borrow::Cow;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 /// An event as the rules of one log source see it.
 pub struct Seen<'e, 'a> {
@@ -142,16 +143,19 @@ pub fn time_part(part: TimePart, text: &str) -> Option<i64> {
     })
 }
 
+/// Fields, by the names that a rule uses, and values. The names are those of few rules, again and again.
+pub type MatchedFields = Vec<(Arc<str>, String)>;
+
 /// The fields and values that made `rule` match, by the rule's own field names and in the order of
 /// its condition; keywords stand under `keyword`. Comparisons under a `not` are left out: what did
 /// not happen is no evidence.
-pub fn evidence(rule: &Rule, seen: &Seen<'_, '_>) -> Vec<(String, String)> {
+pub fn evidence(rule: &Rule, seen: &Seen<'_, '_>) -> MatchedFields {
     let mut found = Vec::new();
     collect(&rule.condition, rule, seen, &mut found);
     found
 }
 
-fn collect(tree: &Expr, rule: &Rule, seen: &Seen<'_, '_>, found: &mut Vec<(String, String)>) {
+fn collect(tree: &Expr, rule: &Rule, seen: &Seen<'_, '_>, found: &mut MatchedFields) {
     match tree {
         Expr::And(trees) | Expr::Or(trees) | Expr::AtLeast(_, trees) => {
             for tree in trees {
@@ -169,8 +173,8 @@ fn collect(tree: &Expr, rule: &Rule, seen: &Seen<'_, '_>, found: &mut Vec<(Strin
         Expr::Item(item) => {
             let name = item.field.as_deref().unwrap_or("keyword");
             for text in witnesses(item, seen) {
-                if !found.iter().any(|(n, v)| n == name && *v == text) {
-                    found.push((name.to_owned(), text.into_owned()));
+                if !found.iter().any(|(n, v)| **n == *name && *v == text) {
+                    found.push((name.into(), text.into_owned()));
                 }
             }
         }

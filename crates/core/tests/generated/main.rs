@@ -13,7 +13,7 @@ use cases::{Effort, Plot, Random, corpus, effort, shrink, told, vary};
 use otel_log_ai_core::engine::{Engine, Scratch};
 use otel_log_ai_core::otel::{Class, ClassId, Event, Taxonomy, View};
 use otel_log_ai_core::rule::{LogSource, Rule, load};
-use otel_log_ai_core::spec::{Seen, evidence, rule_matches};
+use otel_log_ai_core::spec::{MatchedFields, Seen, evidence, rule_matches};
 use std::collections::BTreeMap;
 
 const QUICK: Effort = Effort { leaves: 2, rounds: 1, changes: 4 };
@@ -192,7 +192,7 @@ impl Trial {
         &self,
         number: usize,
         event: &Event<'_>,
-        mut told_by_engine: Vec<(String, String)>,
+        mut told_by_engine: MatchedFields,
         tally: &mut Tally,
     ) {
         let rule = &self.engine.rules()[number];

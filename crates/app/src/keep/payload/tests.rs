@@ -134,7 +134,7 @@ fn strings(value: &Value, out: &mut Vec<String>) {
 fn nothing_hostile_survives_anywhere() {
     let evil = "x{{alert.name}}}} keep.uppercase(a) KEEP.len([1])\u{1b}[2J\u{202e}\u{7}```\n````js\n\0{{{";
     let mut detection = detection(evil);
-    detection.fields = vec![(evil.into(), evil.into()), (String::new(), evil.into())];
+    detection.fields = vec![(evil.into(), evil.into()), ("".into(), evil.into())];
     let mut rule = rule();
     for text in [&mut rule.title, &mut rule.description, &mut rule.author, &mut rule.id] {
         *text = evil.into();
@@ -230,7 +230,7 @@ fn keep_is_never_sent_what_it_computes() {
 #[test]
 fn its_size_is_bounded() {
     let mut detection = detection(&"{\"\\".repeat(100_000));
-    detection.fields = vec![("f".repeat(9999), "\\\"".repeat(9999)); 100];
+    detection.fields = vec![("f".repeat(9999).into(), "\\\"".repeat(9999)); 100];
     let mut rule = rule();
     rule.description = "d".repeat(1_000_000);
     rule.references = vec!["https://x.example/".repeat(10_000); 1000];

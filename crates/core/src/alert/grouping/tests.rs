@@ -161,7 +161,7 @@ fn a_storm_is_one_alert_of_bounded_size() {
     for n in 0..100_000 {
         let mut detection = detection("r", "h", 200_000 - n);
         detection.excerpt = "x".repeat(10_000);
-        detection.fields = vec![("f".repeat(1000), "y".repeat(10_000)); 20];
+        detection.fields = vec![("f".repeat(1000).into(), "y".repeat(10_000)); 20];
         detection.origin.user = format!("{n}{}", "ü".repeat(1000));
         grouping.observe(&detection, 0);
     }
