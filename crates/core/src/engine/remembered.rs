@@ -90,6 +90,10 @@ impl Known {
         };
         (self.preds, self.groups) = (add(preds), add(groups));
         add(rules);
+        // A long value may have stood there.
+        if data.capacity() > 4 * data.len() {
+            data.shrink_to_fit();
+        }
         self.field = field;
     }
 }
@@ -235,6 +239,18 @@ mod tests {
         let place = memory.find(FIELD, b"much").err().flatten().expect("not known");
         memory.remember(place, b"much", &[0; PREDS_MAX + 1], &Program::default());
         assert_eq!(known(&memory, FIELD, b"much"), None);
+    }
+
+    #[test]
+    fn long_values_fill_no_more_than_is_set() {
+        let mut memory = Values::default();
+        for number in 0..2 * ALL_BYTES_MAX / VALUE_BYTES_MAX {
+            let value = format!("{number:0VALUE_BYTES_MAX$}");
+            remember(&mut memory, FIELD, value.as_bytes(), &[1]);
+            assert_eq!(known(&memory, FIELD, value.as_bytes()), Some(vec![1]));
+            assert!(memory.bytes <= ALL_BYTES_MAX + 2 * VALUE_BYTES_MAX);
+            assert_eq!(memory.bytes, memory.places.iter().map(|known| known.data.capacity()).sum::<usize>());
+        }
     }
 
     #[test]
