@@ -79,7 +79,7 @@ fn record(body: &str) -> LogRecord<'_> {
 }
 
 /// Rules that look for something in most events; in what any value holds; and in events of certain ids.
-const RULES: [&[(&str, &str)]; 3] = [
+const RULES: [&[(&str, &str)]; 4] = [
     &[
         ("keyword", "  s: [mimikatz, 'mimiKatz*a']"),
         ("user", "  s: {TargetUserName|contains: a}"),
@@ -98,6 +98,10 @@ const RULES: [&[(&str, &str)]; 3] = [
         ("user", "  s: {EventID: 4624, TargetUserName|contains: a}"),
         ("both", "  s: {EventID: [4624, 4688], Image|startswith: a}"),
         ("other", "  s: {EventID: 1, Data|contains: a}"),
+    ],
+    &[
+        ("keyword", "  s: ['\"katz', 'mimi\"', '%\"', 'a\"b\"c']"),
+        ("user", "  s: {TargetUserName|contains: a}"),
     ],
 ];
 
@@ -143,4 +147,24 @@ proptest! {
             prop_assert_eq!(detect(&mut known), detect(&mut Scratch::default()), "{}", body);
         }
     }
+}
+
+#[test]
+fn what_json_escapes_is_found_in_a_document_with_a_known_outline() {
+    let text = "title: t\nlogsource: {product: windows}\ndetection:\n  s: ['%\"%\"%']\n  condition: s\n";
+    let (rules, problems) = load("t.yml", text);
+    assert_eq!(problems, []);
+    let detector = Detector::new(rules, Taxonomy::builtin().expect("the built-in taxonomy is whole"));
+    let body = |value: &str| {
+        format!(
+            "{{\"channel\":\"Security\",\"computer\":\"w\",\"event_id\":{{\"id\":4688}},\"event_data\":{{\"A\":\"{value}\"}}}}"
+        )
+    };
+    let mut scratch = Scratch::default();
+    let mut found = |value: &str| {
+        let mut found = vec![];
+        detector.detect(&record(&body(value)), &mut scratch, &mut found);
+        found.len()
+    };
+    assert_eq!([found("x"), found("%\\\"%\\\"%"), found("x"), found("a %\\\"%\\\"% b")], [0, 1, 0, 1]);
 }

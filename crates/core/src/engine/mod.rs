@@ -136,7 +136,7 @@ impl Engine {
     /// written with escapes.
     pub fn may_find(&self, class: ClassId, texts: &[u8]) -> bool {
         self.program_for(class)
-            .is_some_and(|program| program.texts.is_some() && program.prefilter.may_match(texts))
+            .is_some_and(|program| program.texts.is_some() && program.prefilter.may_match_written(texts))
     }
 
     /// [`Engine::may_find`] of texts that are not folded, which it may say without reason.

@@ -28,7 +28,8 @@ const NEARLY: u32 = 6;
 pub struct Prefilter {
     /// `None`: anything may match.
     searchers: Option<Vec<Searcher>>,
-    /// The same for ASCII that is not folded.
+    /// The same for ASCII that is not folded, in which escapes may stand; nothing if it looks for what may
+    /// be escaped.
     spelled: Option<Vec<Searcher>>,
     /// Whether it looks for nothing that may be escaped.
     is_plain: bool,
@@ -43,13 +44,21 @@ impl Prefilter {
         let Some(literals) = builder.only_contains() else { return Prefilter::default() };
         let literals: Vec<&[u8]> = literals.map(str::as_bytes).collect();
         let pieces = sorted(literals.iter().map(|literal| piece(literal)));
-        let spelled = sorted(spelled(&literals).into_iter().flat_map(spellings));
         let is_plain = pieces.iter().all(|piece| is_plain(piece));
+        // Where all are plain, all that is spelled is short.
+        let spelled = is_plain.then(|| sorted(spelled(&literals).into_iter().flat_map(spellings)));
+        let spelled = spelled.and_then(|pieces| searchers(&pieces));
         let takes_numbers = pieces.iter().any(|piece| is_of_number(piece));
-        Prefilter { searchers: searchers(&pieces), spelled: searchers(&spelled), is_plain, takes_numbers }
+        Prefilter { searchers: searchers(&pieces), spelled, is_plain, takes_numbers }
     }
 
-    /// Whether one of the predicates may be true of a piece of `texts`, which is not folded.
+    /// Whether one of the predicates may be true of a piece of `texts`, in which controls and punctuation
+    /// but [`NEVER_ESCAPED`] may be written with escapes.
+    pub fn may_match_written(&self, texts: &[u8]) -> bool {
+        !self.takes_escapes() || self.may_match(texts)
+    }
+
+    /// The same of texts that are not folded.
     pub fn may_match_unfolded(&self, texts: &[u8]) -> bool {
         let is_found = |searchers: &Vec<Searcher>| searchers.iter().any(|one| one.find(texts).is_some());
         !texts.is_ascii() || self.spelled.as_ref().is_none_or(is_found)
