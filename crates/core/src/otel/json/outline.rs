@@ -304,9 +304,7 @@ fn word_end(bytes: &[u8], from: usize) -> usize {
 pub(in crate::otel) fn value<'a>(text: &'a str, span: Span, arena: &'a Arena) -> Option<Value<'a>> {
     let (start, end) = (span.start as usize, span.end as usize);
     if span.is_text {
-        let said =
-            if span.is_plain { Some(&text[start..end]) } else { text::unescaped(text, start, end, arena) };
-        return said.map(Value::from);
+        return text::said(text, (start, end), span.is_plain, arena).map(Value::from);
     }
     let (value, found) = scan::scalar(text, start, arena)?;
     (found == end).then_some(value)

@@ -185,11 +185,7 @@ impl<'a> Scanner<'a> {
         let start = self.at + 1;
         let (end, is_plain) = text::end(self.bytes, start)?;
         self.at = end + 1;
-        if is_plain {
-            Some(&self.text[start..end])
-        } else {
-            text::unescaped(self.text, start, end, self.arena)
-        }
+        text::said(self.text, (start, end), is_plain, self.arena)
     }
 }
 

@@ -30,9 +30,19 @@ fn escaped_end(bytes: &[u8], from: usize) -> Option<usize> {
     }
 }
 
-/// What the text of `document` says that begins at `start` and whose quote stands at `end`; `None` where
-/// an escape is broken or a character stands there that must not.
-pub(super) fn unescaped<'a>(document: &str, start: usize, end: usize, arena: &'a Arena) -> Option<&'a str> {
+/// What the text of `document` says that begins at `start` and whose quote stands at `end`, by [`end`], which
+/// told whether it `is_plain`; `None` where an escape is broken or a character stands there that must not.
+#[inline]
+pub(super) fn said<'a>(
+    document: &'a str,
+    (start, end): (usize, usize),
+    is_plain: bool,
+    arena: &'a Arena,
+) -> Option<&'a str> {
+    if is_plain { Some(&document[start..end]) } else { unescaped(document, start, end, arena) }
+}
+
+fn unescaped<'a>(document: &str, start: usize, end: usize, arena: &'a Arena) -> Option<&'a str> {
     let bytes = document.as_bytes();
     let mut said = ArenaString::with_capacity_in(end - start, arena);
     let (mut from, mut at) = (start, start);
@@ -113,7 +123,7 @@ mod tests {
             let document = format!("{raw}\"");
             let arena = Arena::new();
             let said = end(document.as_bytes(), 0).filter(|(end, _)| *end == raw.len());
-            let said = said.and_then(|(end, _)| unescaped(&document, 0, end, &arena));
+            let said = said.and_then(|(end, is_plain)| self::said(&document, (0, end), is_plain, &arena));
             prop_assert_eq!(said.map(str::to_owned), read);
         }
     }
