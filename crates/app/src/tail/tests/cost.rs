@@ -75,36 +75,24 @@ async fn amplification(tables: Tables, database: &str, inserts: u32) -> (f64, f6
     (bodies, keys)
 }
 
-/// Bodies and keys are read no more often than so for each row. A merge between listing and reading makes
-/// what was read beside it be read again, and how many merges fall there is the scheduler's choice: a run
-/// that is disturbed is measured anew.
-async fn assert_amplification(tables: Tables, name: &str, bodies_max: f64, keys_max: f64) {
-    let mut runs = vec![];
-    for run in 0..3 {
-        let (bodies, keys) = amplification(tables, &format!("run{run}_{name}"), 200).await;
-        if bodies <= bodies_max && keys <= keys_max {
-            return;
-        }
-        runs.push((bodies, keys));
-    }
-    panic!("{name}: {runs:?}");
-}
-
 #[tokio::test]
 async fn a_body_is_read_once_on_a_stock_table() {
     // How often keys are read depends on when ClickHouse merges: 0.3 to 8.1 were measured, and
     // nothing bounds it. So that is printed and not asserted.
-    assert_amplification(Tables::Signoz, "amplified_stock", 1.05, f64::INFINITY).await;
+    let (bodies, _) = amplification(Tables::Signoz, "amplified_stock", 200).await;
+    assert!(bodies <= 1.05, "{bodies}");
 }
 
 #[tokio::test]
 async fn created_at_makes_keys_cheaper() {
-    assert_amplification(Tables::SignozCreatedAt, "amplified_created", 1.05, 3.0).await;
+    let (bodies, keys) = amplification(Tables::SignozCreatedAt, "amplified_created", 200).await;
+    assert!(bodies <= 1.05 && keys <= 3.0, "{bodies} {keys}");
 }
 
 #[tokio::test]
 async fn block_columns_make_keys_all_but_free() {
-    assert_amplification(Tables::Signoz, "amplified_blocks", 1.05, 1.0).await;
+    let (bodies, keys) = amplification(Tables::Signoz, "amplified_blocks", 200).await;
+    assert!(bodies <= 1.05 && keys <= 1.0, "{bodies} {keys}");
 }
 
 /// CPU time of this process, with the engine in it, in seconds.
