@@ -341,7 +341,7 @@ struct Marks<'s> {
 impl Marks<'_> {
     /// Marks all that is known of a value.
     #[inline]
-    fn set_known(&mut self, known: &Known) {
+    fn set_known(&mut self, known: Known<'_>) {
         known.preds().for_each(|pred| _ = self.preds.insert(pred));
         known.groups().for_each(|group| _ = self.groups.insert(group));
         if let Some(case) = self.case {

@@ -1,101 +1,93 @@
 //! What values were found to fulfil, kept for when they come again: most values of logs do.
 //!
 //! A value is known by its field, its kind and all its bytes, so an answer is never another value's,
-//! whatever a log holds. The memory is bounded; a value that does not come again is soon overwritten.
+//! whatever a log holds. Records of values are written one behind the other into a ring, so the memory is
+//! bounded, and what is overwritten is what was written longest ago. A small index, which stays in a near
+//! cache, says where the records stand; the record itself mostly has to come from far away, at once.
 
 use super::program::{Lists, Program};
 use crate::value::same;
 use foldhash::fast::FixedState;
 use std::hash::{BuildHasher as _, Hasher as _};
+use wide::u32x8;
 
-/// Places for values, and for lines.
-const VALUES: usize = 1 << 15;
-const LINES: usize = 1 << 8;
-/// What all together may take, bytes, which hostile values could fill. Beyond, all is forgotten.
-const ALL_BYTES_MAX: usize = 16 << 20;
+/// Rows of the index, each with [`PLACES`] places for values or for lines.
+const VALUE_ROWS: usize = 1 << 12;
+const LINE_ROWS: usize = 1 << 5;
+/// Places of a row, which is a cache line.
+const PLACES: usize = 8;
+/// What the records may take, bytes, which hostile values could fill.
+const RING_BYTES: usize = 8 << 20;
 /// Longer values are not remembered: they hardly come again. Their long lines may.
 const VALUE_BYTES_MAX: usize = 4096;
 const LINE_BYTES_MAX: usize = 1 << 14;
 /// Values that fulfil more than so many predicates are not remembered.
 const PREDS_MAX: usize = 256;
+/// Bytes of a step in the ring; records begin at one.
+const STEP: usize = 8;
+/// Steps of the ring.
+const RING: u32 = (RING_BYTES / STEP) as u32;
 
 /// Values of fields, and what each fulfils.
-pub(super) type Values = Remembered<VALUES, VALUE_BYTES_MAX>;
+pub(super) type Values = Remembered<VALUE_ROWS, VALUE_BYTES_MAX>;
 /// Long lines of long values, and the literals that were found in each.
-pub(super) type Lines = Remembered<LINES, LINE_BYTES_MAX>;
+pub(super) type Lines = Remembered<LINE_ROWS, LINE_BYTES_MAX>;
 
-/// Texts of up to so many bytes and what came of them. Each may stand in either of two places that are
-/// neighbours.
+/// Texts of up to so many bytes and what came of them.
 #[derive(Debug, Default)]
-pub(super) struct Remembered<const PLACES: usize, const BYTES_MAX: usize> {
-    places: Vec<Known>,
-    /// What all places have room for, bytes.
-    bytes: usize,
+pub(super) struct Remembered<const ROWS: usize, const BYTES_MAX: usize> {
+    rows: Vec<Row>,
+    /// Records, [`RING_BYTES`] once there is one.
+    ring: Vec<u8>,
+    /// How many steps were written since all was forgotten, and [`RING`] more.
+    end: u32,
     /// What follows from the value at hand.
     groups: Vec<u32>,
     rules: Vec<u32>,
     hasher: FixedState,
 }
 
-/// A value and what came of it, which stand together in memory: most lookups find them in no cache.
-#[derive(Debug, Default, Clone)]
-pub(super) struct Known {
-    /// Of field and value; nothing is known if it is 0.
-    hash: u64,
-    field: Field,
-    /// The value's bytes, then what is to be marked: predicates, groups and rules, four bytes each.
-    data: Vec<u8>,
-    text: u32,
-    preds: u32,
-    groups: u32,
+/// Where records stand whose hashes lead here, the newest first.
+#[derive(Debug, Default, Clone, Copy)]
+#[repr(align(64))]
+struct Row {
+    /// A part of each hash.
+    tags: [u32; PLACES],
+    /// At which step each record was written, on the scale of [`Remembered::end`].
+    steps: [u32; PLACES],
 }
 
-impl Known {
+/// What came of a value: what is to be marked when it comes again, four bytes each.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Known<'m> {
+    preds: &'m [u8],
+    groups: &'m [u8],
+    rules: &'m [u8],
+}
+
+impl Known<'_> {
     /// The predicates that the value fulfils.
     #[inline]
     pub fn preds(&self) -> impl Iterator<Item = u32> {
-        self.marks(self.text, self.preds)
+        marks(self.preds)
     }
 
     /// The groups that they make true.
     #[inline]
     pub fn groups(&self) -> impl Iterator<Item = u32> {
-        self.marks(self.preds, self.groups)
+        marks(self.groups)
     }
 
     /// The rules that these wake.
     #[inline]
     pub fn rules(&self) -> impl Iterator<Item = u32> {
-        self.marks(self.groups, self.data.len() as u32)
+        marks(self.rules)
     }
+}
 
-    #[inline]
-    fn marks(&self, start: u32, end: u32) -> impl Iterator<Item = u32> {
-        let (marks, _) = self.data[start as usize..end as usize].as_chunks();
-        marks.iter().map(|mark| u32::from_le_bytes(*mark))
-    }
-
-    fn is(&self, field: Field, value: &[u8]) -> bool {
-        self.field == field && self.data.get(..self.text as usize).is_some_and(|text| same(text, value))
-    }
-
-    fn set(&mut self, field: Field, value: &[u8], [preds, groups, rules]: [&[u32]; 3]) {
-        let data = &mut self.data;
-        data.clear();
-        data.extend_from_slice(value);
-        self.text = data.len() as u32;
-        let mut add = |marks: &[u32]| {
-            data.extend(marks.iter().flat_map(|mark| mark.to_le_bytes()));
-            data.len() as u32
-        };
-        (self.preds, self.groups) = (add(preds), add(groups));
-        add(rules);
-        // A long value may have stood there.
-        if data.capacity() > 4 * data.len() {
-            data.shrink_to_fit();
-        }
-        self.field = field;
-    }
+#[inline]
+fn marks(bytes: &[u8]) -> impl Iterator<Item = u32> {
+    bytes.as_chunks().0.iter().map(|mark| u32::from_le_bytes(*mark))
 }
 
 /// Which values are the same if their bytes are.
@@ -109,6 +101,13 @@ pub(super) struct Field {
     pub is_number: bool,
 }
 
+impl Field {
+    #[inline]
+    fn number(self) -> u64 {
+        u64::from(self.program) << 33 | u64::from(self.list) << 1 | u64::from(self.is_number)
+    }
+}
+
 /// A value that is not known, and where it could be remembered.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place {
@@ -116,30 +115,79 @@ pub(super) struct Place {
     hash: u64,
 }
 
-impl<const PLACES: usize, const BYTES_MAX: usize> Remembered<PLACES, BYTES_MAX> {
+/// What a record begins with: whose it is, and how much of what follows. The value's bytes follow, then
+/// the marks.
+#[derive(Debug, Clone, Copy)]
+struct Header {
+    field: u64,
+    value_bytes: u32,
+    /// Predicates, groups and rules.
+    marks: [u32; 3],
+}
+
+impl Header {
+    const BYTES: usize = 24;
+
+    #[inline]
+    fn read(bytes: &[u8; Header::BYTES]) -> Header {
+        let (words, _) = bytes.as_chunks();
+        let word = |at: usize| u32::from_le_bytes(words[at]);
+        let field = u64::from(word(0)) | u64::from(word(1)) << 32;
+        Header { field, value_bytes: word(2), marks: [word(3), word(4), word(5)] }
+    }
+
+    fn bytes(&self) -> [u8; Header::BYTES] {
+        let mut bytes = [0; Header::BYTES];
+        bytes[..8].copy_from_slice(&self.field.to_le_bytes());
+        let words = [self.value_bytes, self.marks[0], self.marks[1], self.marks[2]];
+        for (to, word) in bytes[8..].as_chunks_mut().0.iter_mut().zip(words) {
+            *to = word.to_le_bytes();
+        }
+        bytes
+    }
+}
+
+impl<const ROWS: usize, const BYTES_MAX: usize> Remembered<ROWS, BYTES_MAX> {
     /// What is known of the value; or, if it is not known, where to remember it, if that may
     /// be done.
     #[inline]
-    pub fn find(&self, field: Field, value: &[u8]) -> Result<&Known, Option<Place>> {
+    pub fn find(&self, field: Field, value: &[u8]) -> Result<Known<'_>, Option<Place>> {
         if value.len() > BYTES_MAX {
             return Err(None);
         }
         let mut hasher = self.hasher.build_hasher();
         hasher.write(value);
-        hasher.write_u64(
-            u64::from(field.program) << 33 | u64::from(field.list) << 1 | u64::from(field.is_number),
-        );
-        let hash = hasher.finish().max(1);
-        let first = first_place::<PLACES>(hash);
-        for at in [first, first ^ 1] {
-            if let Some(known) = self.places.get(at)
-                && known.hash == hash
-                && known.is(field, value)
-            {
+        hasher.write_u64(field.number());
+        let hash = hasher.finish();
+        let unknown = Err(Some(Place { field, hash }));
+        let Some(Row { tags, steps }) = self.rows.get(row::<ROWS>(hash)) else { return unknown };
+        let mut places = u32x8::new(*tags).simd_eq(u32x8::splat(tag(hash))).to_bitmask();
+        while places != 0 {
+            let at = places.trailing_zeros() as usize % PLACES;
+            if let Some(known) = self.record(steps[at], field, value) {
                 return Ok(known);
             }
+            places &= places - 1;
         }
-        Err(Some(Place { field, hash }))
+        unknown
+    }
+
+    /// The record that was written at a step, if it is there and of that value.
+    #[inline]
+    fn record(&self, step: u32, field: Field, value: &[u8]) -> Option<Known<'_>> {
+        if self.end - step > RING {
+            return None;
+        }
+        let record = &self.ring[(step % RING) as usize * STEP..];
+        let (header, rest) = record.split_first_chunk()?;
+        let Header { field: its, value_bytes, marks: [preds, groups, rules] } = Header::read(header);
+        let (its_value, rest) = rest.split_at_checked(value_bytes as usize)?;
+        if its != field.number() || !same(its_value, value) {
+            return None;
+        }
+        let (preds, rest) = rest.split_at_checked(preds as usize * 4)?;
+        let (groups, rest) = rest.split_at_checked(groups as usize * 4)?;
+        Some(Known { preds, groups, rules: rest.get(..rules as usize * 4)? })
     }
 
     /// Remembers that `value` fulfils `preds`.
@@ -161,19 +209,41 @@ impl<const PLACES: usize, const BYTES_MAX: usize> Remembered<PLACES, BYTES_MAX> 
         }
     }
 
-    /// What stood in the place moves to the neighbouring one.
-    fn keep(&mut self, place: Place, text: &[u8], marks: [&[u32]; 3]) {
-        if self.places.is_empty() || self.bytes > ALL_BYTES_MAX {
-            self.places = vec![Known::default(); PLACES];
-            self.bytes = 0;
+    /// Writes a record, and files it in front of its row.
+    fn keep(&mut self, Place { field, hash }: Place, value: &[u8], marks: [&[u32]; 3]) {
+        let bytes = Header::BYTES + value.len() + marks.iter().map(|marks| marks.len() * 4).sum::<usize>();
+        let steps = bytes.div_ceil(STEP) as u32;
+        if steps > RING / 16 {
+            return;
         }
-        let at = first_place::<PLACES>(place.hash);
-        self.places.swap(at, at ^ 1);
-        let known = &mut self.places[at];
-        self.bytes -= known.data.capacity();
-        known.hash = place.hash;
-        known.set(place.field, text, marks);
-        self.bytes += known.data.capacity();
+        if self.rows.is_empty() {
+            // The system gives memory for it as it is written.
+            self.ring = vec![0; RING_BYTES];
+        }
+        if self.rows.is_empty() || self.end > u32::MAX - 2 * steps {
+            self.rows.clear();
+            self.rows.resize(ROWS, Row::default());
+            self.end = RING;
+        }
+        // What is left at the ring's end may be too little.
+        let left = RING - self.end % RING;
+        let step = self.end + if left < steps { left } else { 0 };
+        self.end = step + steps;
+        let header = Header {
+            field: field.number(),
+            value_bytes: value.len() as u32,
+            marks: marks.map(|marks| marks.len() as u32),
+        };
+        let (start, rest) = self.ring[(step % RING) as usize * STEP..][..bytes].split_at_mut(Header::BYTES);
+        start.copy_from_slice(&header.bytes());
+        let (text, rest) = rest.split_at_mut(value.len());
+        text.copy_from_slice(value);
+        let words = rest.as_chunks_mut().0;
+        words.iter_mut().zip(marks.concat()).for_each(|(word, mark)| *word = mark.to_le_bytes());
+        let row = &mut self.rows[row::<ROWS>(hash)];
+        row.tags.rotate_right(1);
+        row.steps.rotate_right(1);
+        (row.tags[0], row.steps[0]) = (tag(hash), step);
     }
 }
 
@@ -185,13 +255,19 @@ fn follow(numbers: &[u32], lists: &Lists, all: &mut Vec<u32>) {
     all.dedup();
 }
 
-fn first_place<const PLACES: usize>(hash: u64) -> usize {
-    hash as usize % PLACES
+fn row<const ROWS: usize>(hash: u64) -> usize {
+    hash as usize % ROWS
+}
+
+fn tag(hash: u64) -> u32 {
+    (hash >> 32) as u32
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashMap;
 
     const FIELD: Field = Field { program: 1, list: 2, is_number: false };
 
@@ -221,20 +297,37 @@ mod tests {
     fn a_value_with_the_same_hash_is_another() {
         let mut memory = Values::default();
         remember(&mut memory, FIELD, b"a", &[1]);
-        let at = memory.places.iter().position(|known| known.hash != 0).expect("it is remembered");
-        memory.places[at].data[0] = b'b';
+        memory.ring[Header::BYTES] = b'b';
         assert_eq!(known(&memory, FIELD, b"a"), None);
+        // Both are filed under the same hash.
+        remember(&mut memory, FIELD, b"a", &[2]);
+        memory.ring[Header::BYTES] = b'a';
+        assert_eq!(known(&memory, FIELD, b"a"), Some(vec![2]));
     }
 
     #[test]
-    fn the_memory_is_bounded_and_new_values_displace_old_ones() {
+    fn new_values_displace_old_ones_of_their_row() {
         let mut memory = Values::default();
-        for number in 0..3 * VALUES as u32 {
+        let places = (VALUE_ROWS * PLACES) as u32;
+        for number in 0..3 * places {
             let value = number.to_string();
             remember(&mut memory, FIELD, value.as_bytes(), &[number]);
             assert_eq!(known(&memory, FIELD, value.as_bytes()), Some(vec![number]));
         }
-        assert_eq!(memory.places.len(), VALUES);
+        assert_eq!(memory.rows.len(), VALUE_ROWS);
+        assert_eq!(size_of_val(memory.rows.as_slice()), VALUE_ROWS * 64);
+        let of_last = |count: u32| {
+            (3 * places - count..3 * places)
+                .filter(|number| known(&memory, FIELD, number.to_string().as_bytes()).is_some())
+                .count()
+        };
+        assert!(of_last(places / 2) > places as usize / 2 * 9 / 10, "{}", of_last(places / 2));
+        assert!(of_last(3 * places) <= places as usize);
+    }
+
+    #[test]
+    fn what_is_too_large_is_not_remembered() {
+        let mut memory = Values::default();
         assert!(memory.find(FIELD, &[b'x'; VALUE_BYTES_MAX + 1]).is_err_and(|place| place.is_none()));
         let place = memory.find(FIELD, b"much").err().flatten().expect("not known");
         memory.remember(place, b"much", &[0; PREDS_MAX + 1], &Program::default());
@@ -242,15 +335,30 @@ mod tests {
     }
 
     #[test]
-    fn long_values_fill_no_more_than_is_set() {
+    fn what_was_written_longest_ago_is_overwritten() {
         let mut memory = Values::default();
-        for number in 0..2 * ALL_BYTES_MAX / VALUE_BYTES_MAX {
-            let value = format!("{number:0VALUE_BYTES_MAX$}");
-            remember(&mut memory, FIELD, value.as_bytes(), &[1]);
-            assert_eq!(known(&memory, FIELD, value.as_bytes()), Some(vec![1]));
-            assert!(memory.bytes <= ALL_BYTES_MAX + 2 * VALUE_BYTES_MAX);
-            assert_eq!(memory.bytes, memory.places.iter().map(|known| known.data.capacity()).sum::<usize>());
+        let value = |number: usize| format!("{number:0VALUE_BYTES_MAX$}").into_bytes();
+        let record = Header::BYTES + VALUE_BYTES_MAX + 4;
+        let (fit, all) = (RING_BYTES / record, 3 * RING_BYTES / record);
+        for number in 0..all {
+            remember(&mut memory, FIELD, &value(number), &[number as u32]);
         }
+        assert_eq!(memory.ring.len(), RING_BYTES);
+        let is_known = |number: &usize| known(&memory, FIELD, &value(*number)) == Some(vec![*number as u32]);
+        assert_eq!((0..all - fit).filter(is_known).count(), 0);
+        // A row may have had no place for one or the other.
+        assert!((all - fit + 1..all).filter(is_known).count() > fit * 9 / 10);
+    }
+
+    #[test]
+    fn all_is_forgotten_before_steps_are_counted_from_the_start_again() {
+        let mut memory = Values::default();
+        remember(&mut memory, FIELD, b"old", &[1]);
+        memory.end = u32::MAX - 7;
+        remember(&mut memory, FIELD, b"new", &[2]);
+        assert_eq!(memory.end, RING + 4);
+        assert_eq!(known(&memory, FIELD, b"new"), Some(vec![2]));
+        assert_eq!(known(&memory, FIELD, b"old"), None);
     }
 
     #[test]
@@ -267,5 +375,29 @@ mod tests {
         assert_eq!(known.preds().collect::<Vec<_>>(), [0, 2]);
         assert_eq!(known.groups().collect::<Vec<_>>(), [0, 2]);
         assert_eq!(known.rules().collect::<Vec<_>>(), [7, 9]);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_known_is_what_was_remembered(
+            values in prop::collection::vec(("[ab]{0,3}", 0..1500_usize, prop::collection::vec(0..9_u32, 0..4)), 1..60),
+            start in 0..RING,
+        ) {
+            let mut memory = Values::default();
+            remember(&mut memory, FIELD, b"first", &[]);
+            memory.end = RING + start;
+            let mut right: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
+            for (value, times, preds) in values {
+                let value = value.repeat(times).into_bytes();
+                match memory.find(FIELD, &value) {
+                    Ok(known) => prop_assert_eq!(Some(&known.preds().collect::<Vec<_>>()), right.get(&value)),
+                    Err(Some(place)) => {
+                        memory.remember(place, &value, &preds, &Program::default());
+                        right.insert(value, preds);
+                    }
+                    Err(None) => prop_assert!(value.len() > VALUE_BYTES_MAX),
+                }
+            }
+        }
     }
 }
