@@ -15,6 +15,7 @@ use std::collections::HashMap;
 pub fn compile(plan: Plan, options: Options) -> Program {
     let mut compiler = Compiler::new(&plan, options);
     let mut group_rules: Vec<Vec<u32>> = Vec::new();
+    let mut slot_rules: Vec<Vec<u32>> = vec![vec![]; compiler.program.slots.len()];
     // Per rule, the slots whose values can wake it.
     let mut wakes: Vec<Vec<u32>> = Vec::new();
     for (number, planned) in plan.rules.iter().enumerate() {
@@ -32,13 +33,14 @@ pub fn compile(plan: Plan, options: Options) -> Program {
                     group_rules[group].push(number);
                 }
             }
-            Wake::Slot(slot) => compiler.program.slots[slot].wakes.push(number),
+            Wake::Slot(slot) => slot_rules[slot].push(number),
             Wake::Always => compiler.program.always.push(number),
         }
         let entry = compiler.emit(&step, YES, NO);
         compiler.program.entries.push(entry);
     }
     let mut program = compiler.finish(group_rules);
+    program.slot_rules = Lists::new(&slot_rules);
     program.cases = Cases::new(&plan, &program, &wakes, options.cases);
     program.plan = plan;
     program

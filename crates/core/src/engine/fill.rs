@@ -161,8 +161,10 @@ impl Scratch {
             Value::Int(int) => self.remembered.find(field(true), &int.to_le_bytes()),
             _ => Err(None),
         }?;
-        let Scratch { preds, groups, woken, candidates, .. } = self;
-        Marks { case, preds, groups, woken, candidates }.set_known(known);
+        if !known.is_nothing() {
+            let Scratch { preds, groups, woken, candidates, .. } = self;
+            Marks { case, preds, groups, woken, candidates }.set_known(known);
+        }
         Ok(())
     }
 
@@ -231,7 +233,7 @@ impl Scratch {
         self.heads[slot as usize] = self.links.len() as u32;
         self.links.push(Link { value, next });
         if next == END {
-            self.wake(case, &program.slots[slot as usize].wakes);
+            self.wake(case, program.slot_rules.get(slot));
         }
     }
 
@@ -245,7 +247,7 @@ impl Scratch {
         self.keywords = program.texts.filter(|_| case.searches);
         if let Some(slot) = self.keywords {
             if !self.values.is_empty() {
-                self.wake(case, &program.slots[slot as usize].wakes);
+                self.wake(case, program.slot_rules.get(slot));
             }
             if !is_open || !program.prefilter.may_match(self.folded.as_bytes()) {
                 self.keywords = None;

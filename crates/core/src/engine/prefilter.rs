@@ -4,6 +4,7 @@
 use super::index::Builder;
 use crate::otel::NEVER_ESCAPED;
 use aho_corasick::packed::{Config, MatchKind, Searcher};
+use memchr::memchr2;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,12 +24,16 @@ const SPELLED_BYTES: usize = 3;
 /// So much commoner a piece may be that stands in other literals too.
 const NEARLY: u32 = 6;
 
+/// First bytes of the only characters beyond ASCII that are folded to ASCII: `K` (U+212A) and `İ` (U+0130).
+const KELVIN: u8 = 0xe2;
+const DOTTED_I: u8 = 0xc4;
+
 /// A filter before the index of all texts.
 #[derive(Debug, Default)]
 pub struct Prefilter {
     /// `None`: anything may match.
     searchers: Option<Vec<Searcher>>,
-    /// The same for ASCII that is not folded, in which escapes may stand; nothing if it looks for what may
+    /// The same for texts that are not folded, in which escapes may stand; nothing if it looks for what may
     /// be escaped.
     spelled: Option<Vec<Searcher>>,
     /// Whether it looks for nothing that may be escaped.
@@ -61,7 +66,7 @@ impl Prefilter {
     /// The same of texts that are not folded.
     pub fn may_match_unfolded(&self, texts: &[u8]) -> bool {
         let is_found = |searchers: &Vec<Searcher>| searchers.iter().any(|one| one.find(texts).is_some());
-        !texts.is_ascii() || self.spelled.as_ref().is_none_or(is_found)
+        memchr2(KELVIN, DOTTED_I, texts).is_some() || self.spelled.as_ref().is_none_or(is_found)
     }
 
     /// Whether one of the predicates may be true of a piece of `texts`.
@@ -207,11 +212,18 @@ mod tests {
         assert_eq!(spelled(&[b"ab", b"a"]), BTreeSet::from([&b"ab"[..], b"a"]));
     }
 
+    #[test]
+    fn two_characters_beyond_ascii_are_folded_to_it() {
+        let folded = ('\u{80}'..=char::MAX).filter(|c| crate::value::fold(c.encode_utf8(&mut [0; 4])).contains(|c: char| c.is_ascii()));
+        let first = |c: char| c.encode_utf8(&mut [0; 4]).as_bytes()[0];
+        assert_eq!(folded.map(|c| (c, first(c))).collect::<Vec<_>>(), [('\u{130}', DOTTED_I), ('\u{212a}', KELVIN)]);
+    }
+
     proptest! {
         #[test]
         fn what_a_text_holds_is_found_however_it_is_written(
             literals in prop::collection::vec("[ab:. k]{1,6}", 1..4),
-            text in "[aAbBkK:. \u{212a}\u{130}]{0,16}",
+            text in "[aAbBkK:. \u{212a}\u{130}äÖ]{0,16}",
         ) {
             let is_held = literals.iter().any(|literal| crate::value::fold(&text).contains(literal.as_str()));
             let filter = filter(&literals);

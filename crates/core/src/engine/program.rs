@@ -32,6 +32,8 @@ pub struct Program {
     pub prefilter: Prefilter,
     /// Per slot.
     pub slots: Vec<SlotProgram>,
+    /// Slot → rules that any value in it wakes.
+    pub slot_rules: Lists,
     /// Predicate → groups it makes true.
     pub pred_groups: Lists,
     /// Group → rules that it wakes.
@@ -86,8 +88,6 @@ pub struct SlotProgram {
     /// Comparisons that are made once for each new value, as indexes into [`Program::lazies`], and the
     /// number under which each is marked where it holds.
     pub compared: Vec<(u32, u32)>,
-    /// Rules that are woken if the slot has any value.
-    pub wakes: Vec<u32>,
 }
 
 /// Jump target: the rule matches.

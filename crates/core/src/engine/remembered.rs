@@ -57,37 +57,41 @@ struct Row {
     steps: [u32; PLACES],
 }
 
-/// What came of a value: what is to be marked when it comes again, four bytes each.
+/// What came of a value: what is to be marked when it comes again.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Known<'m> {
-    preds: &'m [u8],
-    groups: &'m [u8],
-    rules: &'m [u8],
+    /// Predicates, groups and rules, so many of each.
+    marks: &'m [[u8; 4]],
+    preds: u32,
+    groups: u32,
 }
 
 impl Known<'_> {
-    /// The predicates that the value fulfils.
+    /// Whether there is anything to be marked; mostly not.
     #[inline]
+    pub fn is_nothing(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    /// The predicates that the value fulfils.
     pub fn preds(&self) -> impl Iterator<Item = u32> {
-        marks(self.preds)
+        self.marks(0, self.preds)
     }
 
     /// The groups that they make true.
-    #[inline]
     pub fn groups(&self) -> impl Iterator<Item = u32> {
-        marks(self.groups)
+        self.marks(self.preds, self.preds + self.groups)
     }
 
     /// The rules that these wake.
-    #[inline]
     pub fn rules(&self) -> impl Iterator<Item = u32> {
-        marks(self.rules)
+        self.marks(self.preds + self.groups, self.marks.len() as u32)
     }
-}
 
-#[inline]
-fn marks(bytes: &[u8]) -> impl Iterator<Item = u32> {
-    bytes.as_chunks().0.iter().map(|mark| u32::from_le_bytes(*mark))
+    #[inline]
+    fn marks(&self, from: u32, to: u32) -> impl Iterator<Item = u32> {
+        self.marks[from as usize..to as usize].iter().map(|mark| u32::from_le_bytes(*mark))
+    }
 }
 
 /// Which values are the same if their bytes are.
@@ -185,9 +189,8 @@ impl<const ROWS: usize, const BYTES_MAX: usize> Remembered<ROWS, BYTES_MAX> {
         if its != field.number() || !same(its_value, value) {
             return None;
         }
-        let (preds, rest) = rest.split_at_checked(preds as usize * 4)?;
-        let (groups, rest) = rest.split_at_checked(groups as usize * 4)?;
-        Some(Known { preds, groups, rules: rest.get(..rules as usize * 4)? })
+        let marks = rest.as_chunks().0.get(..(preds + groups + rules) as usize)?;
+        Some(Known { marks, preds, groups })
     }
 
     /// Remembers that `value` fulfils `preds`.
