@@ -77,17 +77,27 @@ impl Room {
         let mut flat = Flat::new(arena);
         flat.leaves = emptied(std::mem::take(&mut self.leaves));
         flat.prefixes = emptied(std::mem::take(&mut self.prefixes));
+        (flat, self.take_event())
+    }
+
+    /// An empty event.
+    pub fn take_event<'a>(&mut self) -> Event<'a> {
         let fields = emptied(std::mem::take(&mut self.fields));
         let texts = emptied(std::mem::take(&mut self.texts));
-        (flat, Event { fields, texts, ..Event::default() })
+        Event { fields, texts, ..Event::default() }
+    }
+
+    /// Takes its room back.
+    pub fn put_event(&mut self, event: Event<'_>) {
+        self.fields = emptied(event.fields);
+        self.texts = emptied(event.texts);
     }
 
     /// Takes their room back.
     pub fn put(&mut self, flat: Flat<'_>, event: Event<'_>) {
         self.leaves = emptied(flat.leaves);
         self.prefixes = emptied(flat.prefixes);
-        self.fields = emptied(event.fields);
-        self.texts = emptied(event.texts);
+        self.put_event(event);
     }
 }
 

@@ -77,7 +77,7 @@ fn known(
     let Desk { arena, room, outlines, spans } = buffers.desk();
     let outlines: &Outlines<_> = outlines;
     let shape = outlines.shape(number);
-    let (flat, mut event) = room.take(arena);
+    let mut event = room.take_event();
     let identity = shape.read(wants, body, spans, &mut event, arena);
     let is_whole = identity.is_some();
     if let Some(identity) = identity {
@@ -87,7 +87,7 @@ fn known(
         reading.derive(&mut event);
         each(&mut event);
     }
-    room.put(flat, event);
+    room.put_event(event);
     is_whole
 }
 

@@ -162,7 +162,7 @@ impl<T> Outlines<T> {
     }
 
     /// Whether this is what stands at `at`.
-    #[inline]
+    #[inline(always)]
     fn is_here(&self, node: &Node, bytes: &[u8], at: usize) -> bool {
         let gap_bytes = usize::from(node.gap_bytes);
         let end = at + gap_bytes;

@@ -6,7 +6,7 @@ use bumpalo::collections::String as ArenaString;
 
 /// Where the quote stands that ends the text which begins at `from`, and whether the text is without
 /// escapes; `None` where it has no end or control characters.
-#[inline]
+#[inline(always)]
 pub(super) fn end(bytes: &[u8], from: usize) -> Option<(usize, bool)> {
     let at = special(bytes, from)?;
     match bytes[at] {
@@ -17,6 +17,7 @@ pub(super) fn end(bytes: &[u8], from: usize) -> Option<(usize, bool)> {
 }
 
 /// Where the quote stands that ends a text whose first escape stands at `from`.
+#[inline(never)]
 fn escaped_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from + 2;
     loop {
