@@ -147,6 +147,7 @@ impl Scratch {
     }
 
     /// Marks what a value fulfils that is remembered; else says where to remember it, if that may be done.
+    #[inline]
     fn recall(
         &mut self,
         program: &Program,

@@ -154,7 +154,7 @@ impl Header {
 impl<const ROWS: usize, const BYTES_MAX: usize> Remembered<ROWS, BYTES_MAX> {
     /// What is known of the value; or, if it is not known, where to remember it, if that may
     /// be done.
-    #[inline]
+    #[inline(always)]
     pub fn find(&self, field: Field, value: &[u8]) -> Result<Known<'_>, Option<Place>> {
         if value.len() > BYTES_MAX {
             return Err(None);
@@ -177,7 +177,7 @@ impl<const ROWS: usize, const BYTES_MAX: usize> Remembered<ROWS, BYTES_MAX> {
     }
 
     /// The record that was written at a step, if it is there and of that value.
-    #[inline]
+    #[inline(always)]
     fn record(&self, step: u32, field: Field, value: &[u8]) -> Option<Known<'_>> {
         if self.end - step > RING {
             return None;
