@@ -35,6 +35,12 @@ pub(super) fn special(bytes: &[u8], from: usize) -> Option<usize> {
     bytes.get(at..)?.iter().position(is_special).map(|found| at + found)
 }
 
+/// A bit for each byte that is this one, the lowest for the first.
+#[inline]
+pub(super) fn is(block: &Block, byte: u8) -> u32 {
+    u8x32::new(*block).simd_eq(u8x32::splat(byte)).to_bitmask()
+}
+
 /// A bit for each quote, backslash and control character, the lowest for the first byte.
 #[inline]
 fn specials(block: &Block) -> u32 {

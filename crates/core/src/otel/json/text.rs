@@ -1,8 +1,11 @@
 //! Texts of JSON: where they end, and what they say.
 
-use super::blocks::special;
+use super::blocks::{BLOCK, block, is, special};
 use crate::otel::buffers::Arena;
 use bumpalo::collections::String as ArenaString;
+
+/// In so many blocks a quote is looked for without the cost of a call.
+const BLOCKS_NEAR: usize = 3;
 
 /// Where the quote stands that ends the text which begins at `from`, and whether the text is without
 /// escapes; `None` where it has no end or control characters.
@@ -21,7 +24,7 @@ pub(super) fn end(bytes: &[u8], from: usize) -> Option<(usize, bool)> {
 fn escaped_end(bytes: &[u8], from: usize) -> Option<usize> {
     let mut at = from + 2;
     loop {
-        at += memchr::memchr(b'"', bytes.get(at..)?)?;
+        at = quote(bytes, at)?;
         // Texts that end with a backslash are rare, long rows of them are hostile.
         let slashes = bytes[from..at].iter().rev().take_while(|byte| **byte == b'\\').count();
         if slashes.is_multiple_of(2) {
@@ -29,6 +32,21 @@ fn escaped_end(bytes: &[u8], from: usize) -> Option<usize> {
         }
         at += 1;
     }
+}
+
+/// Where the next quote stands. That of a path is near.
+#[inline]
+fn quote(bytes: &[u8], from: usize) -> Option<usize> {
+    let mut at = from;
+    for _ in 0..BLOCKS_NEAR {
+        let Some(block) = block(bytes, at) else { break };
+        let quotes = is(block, b'"');
+        if quotes != 0 {
+            return Some(at + quotes.trailing_zeros() as usize);
+        }
+        at += BLOCK;
+    }
+    memchr::memchr(b'"', bytes.get(at..)?).map(|found| at + found)
 }
 
 /// What the text of `document` says that begins at `start` and whose quote stands at `end`, by [`end`], which
