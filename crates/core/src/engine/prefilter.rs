@@ -51,7 +51,7 @@ impl Prefilter {
         let pieces = sorted(literals.iter().map(|literal| piece(literal)));
         let is_plain = pieces.iter().all(|piece| is_plain(piece));
         // Where all are plain, all that is spelled is short.
-        let spelled = is_plain.then(|| sorted(spelled(&literals).into_iter().flat_map(spellings)));
+        let spelled = is_plain.then(|| apart(spelled(&literals).into_iter().map(spellings).collect()));
         let spelled = spelled.and_then(|pieces| searchers(&pieces));
         let takes_numbers = pieces.iter().any(|piece| is_of_number(piece));
         Prefilter { searchers: searchers(&pieces), spelled, is_plain, takes_numbers }
@@ -92,6 +92,21 @@ fn sorted<P: Ord>(pieces: impl Iterator<Item = P>) -> Vec<P> {
     pieces.sort_unstable();
     pieces.dedup();
     pieces
+}
+
+/// All spellings of some pieces, first one of each piece. A searcher deals pieces out to its few buckets in
+/// their order, but keeps those together that differ in case only, and looks the closer the more it has in a
+/// bucket.
+fn apart(pieces: Vec<Vec<Vec<u8>>>) -> Vec<Vec<u8>> {
+    let mut pieces: Vec<_> = pieces.into_iter().map(Vec::into_iter).collect();
+    let mut all = vec![];
+    loop {
+        let before = all.len();
+        all.extend(pieces.iter_mut().filter_map(Iterator::next));
+        if all.len() == before {
+            return all;
+        }
+    }
 }
 
 /// Searchers for a few pieces, if there can be such.
