@@ -229,9 +229,13 @@ mod tests {
 
     #[test]
     fn two_characters_beyond_ascii_are_folded_to_it() {
-        let folded = ('\u{80}'..=char::MAX).filter(|c| crate::value::fold(c.encode_utf8(&mut [0; 4])).contains(|c: char| c.is_ascii()));
+        let folded = ('\u{80}'..=char::MAX)
+            .filter(|c| crate::value::fold(c.encode_utf8(&mut [0; 4])).contains(|c: char| c.is_ascii()));
         let first = |c: char| c.encode_utf8(&mut [0; 4]).as_bytes()[0];
-        assert_eq!(folded.map(|c| (c, first(c))).collect::<Vec<_>>(), [('\u{130}', DOTTED_I), ('\u{212a}', KELVIN)]);
+        assert_eq!(
+            folded.map(|c| (c, first(c))).collect::<Vec<_>>(),
+            [('\u{130}', DOTTED_I), ('\u{212a}', KELVIN)]
+        );
     }
 
     proptest! {
