@@ -16,8 +16,6 @@ const VALUE_ROWS: usize = 1 << 12;
 const LINE_ROWS: usize = 1 << 5;
 /// Places of a row, which is a cache line.
 const PLACES: usize = 8;
-/// What the records may take, bytes, which hostile values could fill.
-const RING_BYTES: usize = 8 << 20;
 /// Longer values are not remembered: they hardly come again. Their long lines may.
 const VALUE_BYTES_MAX: usize = 4096;
 const LINE_BYTES_MAX: usize = 1 << 14;
@@ -25,21 +23,22 @@ const LINE_BYTES_MAX: usize = 1 << 14;
 const PREDS_MAX: usize = 256;
 /// Bytes of a step in the ring; records begin at one.
 const STEP: usize = 8;
-/// Steps of the ring.
-const RING: u32 = (RING_BYTES / STEP) as u32;
+/// Steps of the rings: 8 and 2 MB, which hostile values could fill.
+const VALUE_RING: u32 = 1 << 20;
+const LINE_RING: u32 = 1 << 18;
 
 /// Values of fields, and what each fulfils.
-pub(super) type Values = Remembered<VALUE_ROWS, VALUE_BYTES_MAX>;
+pub(super) type Values = Remembered<VALUE_ROWS, VALUE_BYTES_MAX, VALUE_RING>;
 /// Long lines of long values, and the literals that were found in each.
-pub(super) type Lines = Remembered<LINE_ROWS, LINE_BYTES_MAX>;
+pub(super) type Lines = Remembered<LINE_ROWS, LINE_BYTES_MAX, LINE_RING>;
 
 /// Texts of up to so many bytes and what came of them.
 #[derive(Debug, Default)]
-pub(super) struct Remembered<const ROWS: usize, const BYTES_MAX: usize> {
+pub(super) struct Remembered<const ROWS: usize, const BYTES_MAX: usize, const RING: u32> {
     rows: Vec<Row>,
-    /// Records, [`RING_BYTES`] once there is one.
+    /// Records, `RING` steps once there is one.
     ring: Vec<u8>,
-    /// How many steps were written since all was forgotten, and [`RING`] more.
+    /// How many steps were written since all was forgotten, and `RING` more.
     end: u32,
     /// What follows from the value at hand.
     groups: Vec<u32>,
@@ -151,7 +150,7 @@ impl Header {
     }
 }
 
-impl<const ROWS: usize, const BYTES_MAX: usize> Remembered<ROWS, BYTES_MAX> {
+impl<const ROWS: usize, const BYTES_MAX: usize, const RING: u32> Remembered<ROWS, BYTES_MAX, RING> {
     /// What is known of the value; or, if it is not known, where to remember it, if that may
     /// be done.
     #[inline(always)]
@@ -221,7 +220,7 @@ impl<const ROWS: usize, const BYTES_MAX: usize> Remembered<ROWS, BYTES_MAX> {
         }
         if self.rows.is_empty() {
             // The system gives memory for it as it is written.
-            self.ring = vec![0; RING_BYTES];
+            self.ring = vec![0; RING as usize * STEP];
         }
         if self.rows.is_empty() || self.end > u32::MAX - 2 * steps {
             self.rows.clear();
@@ -272,6 +271,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::HashMap;
 
+    const RING_BYTES: usize = VALUE_RING as usize * STEP;
     const FIELD: Field = Field { program: 1, list: 2, is_number: false };
 
     fn known(memory: &Values, field: Field, value: &[u8]) -> Option<Vec<u32>> {
@@ -359,7 +359,7 @@ mod tests {
         remember(&mut memory, FIELD, b"old", &[1]);
         memory.end = u32::MAX - 7;
         remember(&mut memory, FIELD, b"new", &[2]);
-        assert_eq!(memory.end, RING + 4);
+        assert_eq!(memory.end, VALUE_RING + 4);
         assert_eq!(known(&memory, FIELD, b"new"), Some(vec![2]));
         assert_eq!(known(&memory, FIELD, b"old"), None);
     }
@@ -384,11 +384,11 @@ mod tests {
         #[test]
         fn what_is_known_is_what_was_remembered(
             values in prop::collection::vec(("[ab]{0,3}", 0..1500_usize, prop::collection::vec(0..9_u32, 0..4)), 1..60),
-            start in 0..RING,
+            start in 0..VALUE_RING,
         ) {
             let mut memory = Values::default();
             remember(&mut memory, FIELD, b"first", &[]);
-            memory.end = RING + start;
+            memory.end = VALUE_RING + start;
             let mut right: HashMap<Vec<u8>, Vec<u32>> = HashMap::new();
             for (value, times, preds) in values {
                 let value = value.repeat(times).into_bytes();
