@@ -81,14 +81,24 @@ fn matched_from_memory(detector: &Detector, events: &[Event<'_>]) -> f64 {
     })
 }
 
+/// Finds out which rules match a record.
+pub fn decide(
+    detector: &Detector,
+    record: &LogRecord<'_>,
+    buffers: &mut Buffers,
+    scratch: &mut engine::Scratch,
+) {
+    detector.taxonomy().recognise_for(detector, buffers, record, &mut |event| {
+        black_box(detector.engine().run(event, scratch));
+    });
+}
+
 /// The whole way on one thread, and on two at once.
 fn whole(detector: &Detector, set: &Set, records: &[LogRecord<'_>], report: &mut Report) {
     let (mut buffers, mut matching) = (Buffers::default(), engine::Scratch::default());
     let mut matched = || {
         for record in records {
-            detector.taxonomy().recognise_for(detector, &mut buffers, record, &mut |event| {
-                black_box(detector.engine().run(event, &mut matching));
-            });
+            decide(detector, record, &mut buffers, &mut matching);
         }
     };
     // When no outline and no value is known yet.

@@ -241,7 +241,7 @@ impl<const ROWS: usize, const BYTES_MAX: usize, const RING: u32> Remembered<ROWS
         let (text, rest) = rest.split_at_mut(value.len());
         text.copy_from_slice(value);
         let words = rest.as_chunks_mut().0;
-        words.iter_mut().zip(marks.concat()).for_each(|(word, mark)| *word = mark.to_le_bytes());
+        words.iter_mut().zip(marks.into_iter().flatten()).for_each(|(word, mark)| *word = mark.to_le_bytes());
         let row = &mut self.rows[row::<ROWS>(hash)];
         row.tags.rotate_right(1);
         row.steps.rotate_right(1);

@@ -38,16 +38,21 @@ pub(super) fn special(bytes: &[u8], from: usize) -> Option<usize> {
 /// A bit for each byte that is this one, the lowest for the first.
 #[inline]
 pub(super) fn is(block: &Block, byte: u8) -> u32 {
-    u8x32::new(*block).simd_eq(u8x32::splat(byte)).to_bitmask()
+    same(u8x32::new(*block), byte).to_bitmask()
+}
+
+/// All bits set in each byte that is this one.
+#[inline]
+fn same(block: u8x32, byte: u8) -> u8x32 {
+    block.simd_eq(u8x32::splat(byte))
 }
 
 /// A bit for each quote, backslash and control character, the lowest for the first byte.
 #[inline]
 fn specials(block: &Block) -> u32 {
     let block = u8x32::new(*block);
-    let is = |byte: u8| block.simd_eq(u8x32::splat(byte));
     let is_control = block.min(u8x32::splat(b' ' - 1)).simd_eq(block);
-    (is(b'"') | is(b'\\') | is_control).to_bitmask()
+    (same(block, b'"') | same(block, b'\\') | is_control).to_bitmask()
 }
 
 #[cfg(test)]
