@@ -118,6 +118,7 @@ impl<'p> Compiler<'p> {
             remember_names: options.names,
             remember_values: options.values,
             look_later: options.later,
+            finders: options.finders,
             ..Program::default()
         };
         let mut name_slots: Vec<Vec<u32>> = vec![];
@@ -301,7 +302,7 @@ impl<'p> Compiler<'p> {
         let (mut glob, mut guard, mut checks) = (None, None, Checks::default());
         match &pred.test {
             Test::Regex(expression) => {
-                let needs = Needs::of(&expression.pattern, &expression.flags);
+                let needs = Needs::of(expression);
                 if self.options.guards {
                     guard = needs.indexed().map(|literals| self.guard(pred.slot, literals));
                 }

@@ -1,6 +1,7 @@
 //! Which literals a regular expression cannot match without.
 
 use super::grams::commonness;
+use crate::rule::Expression;
 use crate::value::fold;
 use memchr::memmem::Finder;
 use regex_syntax::hir::{Class, Hir, HirKind};
@@ -29,15 +30,9 @@ pub struct Needs {
 }
 
 impl Needs {
-    /// Of an expression; `flags` as in the `regex` crate (`i`, `m`, `s`).
-    pub fn of(pattern: &str, flags: &str) -> Needs {
-        let parsed = regex_syntax::ParserBuilder::new()
-            .case_insensitive(flags.contains('i'))
-            .multi_line(flags.contains('m'))
-            .dot_matches_new_line(flags.contains('s'))
-            .build()
-            .parse(pattern);
-        let Ok(hir) = parsed else { return Needs::default() };
+    /// Of an expression.
+    pub fn of(expression: &Expression) -> Needs {
+        let Some(hir) = expression.parsed() else { return Needs::default() };
         let mut all = of(&hir);
         all.sort_by_key(|any| std::cmp::Reverse(rarity(any)));
         all.dedup();
@@ -172,8 +167,12 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    fn needs(pattern: &str, flags: &str) -> Needs {
+        Needs::of(&Expression::new(pattern.into(), flags.into()).unwrap())
+    }
+
     fn literals(pattern: &str, flags: &str) -> Vec<String> {
-        Needs::of(pattern, flags).indexed().unwrap_or_default().to_vec()
+        needs(pattern, flags).indexed().unwrap_or_default().to_vec()
     }
 
     #[test]
@@ -196,9 +195,9 @@ mod tests {
 
     #[test]
     fn what_is_too_short_or_lacks_a_letter_is_not_run() {
-        let checks = Needs::of(r"\s[a-f0-9]{64}\s", "").checks();
+        let checks = needs(r"\s[a-f0-9]{64}\s", "").checks();
         assert!(!checks.may_match(" abc ", " abc "));
-        let checks = Needs::of(r#""(\{\d\}){2,}"\s*-f"#, "").checks();
+        let checks = needs(r#""(\{\d\}){2,}"\s*-f"#, "").checks();
         assert!(!checks.may_match("echo \"{0} x\" ", "echo \"{0} x\" "));
         assert!(checks.may_match("\"{0}{1}\" -f", "\"{0}{1}\" -f"));
     }
@@ -214,9 +213,9 @@ mod tests {
             text in "[aAbBkKsS`x\u{17f}\u{212a}]{0,12}",
         ) {
             let (flags, pattern) = (if insensitive { "i" } else { "" }, pieces.concat());
-            let Ok(expression) = crate::rule::Expression::new(pattern.clone(), flags.into()) else { return Ok(()) };
+            let Ok(expression) = Expression::new(pattern.clone(), flags.into()) else { return Ok(()) };
             if expression.is_match(&text) {
-                let needs = Needs::of(&pattern, flags);
+                let needs = Needs::of(&expression);
                 prop_assert!(needs.checks().may_match(&text, &fold(&text)), "{} {:?}", pattern, needs);
                 let found = needs.indexed().is_none_or(|any| any.iter().any(|t| fold(&text).contains(t.as_str())));
                 prop_assert!(found, "{} {:?}", pattern, needs);

@@ -17,6 +17,9 @@ pub struct Options {
     /// What else it needs is looked for in the value before it is run.
     #[doc(hidden)]
     pub checks: bool,
+    /// Of an expression only what decides whether it is found anywhere is run, and runs of one class are counted.
+    #[doc(hidden)]
+    pub finders: bool,
     /// All texts of an event are searched at once for any keyword, before each is for all.
     #[doc(hidden)]
     pub prefilter: bool,
@@ -58,6 +61,7 @@ impl Options {
         ("wake", |options| &mut options.wake),
         ("guards", |options| &mut options.guards),
         ("checks", |options| &mut options.checks),
+        ("finders", |options| &mut options.finders),
         ("prefilter", |options| &mut options.prefilter),
         ("names", |options| &mut options.names),
         ("values", |options| &mut options.values),
@@ -92,6 +96,7 @@ impl Default for Options {
             wake: true,
             guards: true,
             checks: true,
+            finders: true,
             prefilter: true,
             names: true,
             values: true,
@@ -115,8 +120,8 @@ mod tests {
         assert_eq!(options, Options { wake: false, order: false, ..Options::default() });
         assert_eq!(
             Options::without(&["speed"]),
-            Err("`speed` is none of index, wake, guards, checks, prefilter, names, values, cases, later, short, \
-                 compared, outlines, order"
+            Err("`speed` is none of index, wake, guards, checks, finders, prefilter, names, values, cases, later, \
+                 short, compared, outlines, order"
                 .into())
         );
     }

@@ -22,6 +22,8 @@ pub struct Program {
     pub remember_names: bool,
     /// Whether it is remembered what values were found to fulfil.
     pub remember_values: bool,
+    /// Whether of expressions only what decides is run.
+    pub finders: bool,
     /// Whether values that wake no rule are looked at only when a rule asks.
     pub look_later: bool,
     /// What matters, by the value of one field.

@@ -8,7 +8,7 @@ use super::program::{Ask, Lazy, NO, Program, YES};
 use super::remembered::{Lines, Values};
 use super::watch::Watch;
 use crate::otel::Event;
-use crate::rule::{Place, Test};
+use crate::rule::{Expression, Place, Test};
 use crate::spec;
 use crate::value::fold;
 use std::borrow::Cow;
@@ -260,7 +260,8 @@ impl Scratch {
                 })
             }),
             Test::Regex(expression) => {
-                lazy.checks.may_match(&text, &self.folded(event, value)) && expression.is_match(&text)
+                let is_found = if program.finders { Expression::is_found } else { Expression::is_match };
+                lazy.checks.may_match(&text, &self.folded(event, value)) && is_found(expression, &text)
             }
             Test::Cidr(network) => {
                 self.address(value, &text).is_some_and(|address| network.contains(&address))

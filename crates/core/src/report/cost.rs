@@ -157,7 +157,7 @@ fn of_item(item: &Item) -> Estimate<'_> {
     let (share, ask_ns) = match &item.test {
         Test::Text(pattern) => of_pattern(pattern, bytes),
         Test::Regex(expression) => {
-            let needs = Needs::of(&expression.pattern, &expression.flags);
+            let needs = Needs::of(expression);
             let share = |literals: &[String]| -> f64 {
                 literals.iter().map(|literal| share_of_literal(literal, bytes)).sum::<f64>().min(FILLED)
             };
@@ -228,15 +228,8 @@ const STATES_MAX: u64 = 4_000;
 /// What an expression takes for each byte of a value, nanoseconds: a table look-up, or, where the
 /// tables would grow too large, all of its states by hand.
 fn ns_per_byte(expression: &Expression) -> f64 {
-    let flags = &expression.flags;
-    let parsed = regex_syntax::ParserBuilder::new()
-        .case_insensitive(flags.contains('i'))
-        .multi_line(flags.contains('m'))
-        .dot_matches_new_line(flags.contains('s'))
-        .build()
-        .parse(&expression.pattern);
-    match parsed.map(|hir| states(&hir)) {
-        Ok(states) if states <= STATES_MAX => 1.0,
+    match expression.parsed().map(|hir| states(&hir)) {
+        Some(states) if states <= STATES_MAX => 1.0,
         _ => 50.0,
     }
 }

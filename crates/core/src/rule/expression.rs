@@ -1,5 +1,7 @@
 //! Regular expressions of rules, checked when the rule is read and compiled when first run.
 
+use super::found::Finder;
+use regex_syntax::hir::Hir;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -18,6 +20,9 @@ pub struct Expression {
     pub flags: String,
     #[serde(skip)]
     compiled: Arc<OnceLock<Option<regex::Regex>>>,
+    /// `None` where only the whole expression can tell.
+    #[serde(skip)]
+    finder: Arc<OnceLock<Option<Finder>>>,
 }
 
 impl Expression {
@@ -34,7 +39,21 @@ impl Expression {
                 format!("the regular expression '{pattern}' cannot be used: {reason}")
             }
         })?;
-        Ok(Expression { pattern, flags, compiled: Arc::default() })
+        Ok(Expression { pattern, flags, compiled: Arc::default(), finder: Arc::default() })
+    }
+
+    /// What it means; `None` where it was not made by [`Expression::new`] and is broken.
+    pub fn parsed(&self) -> Option<Hir> {
+        let mut parser = regex_syntax::ParserBuilder::new();
+        let is_set = |flag| self.flags.contains(flag);
+        parser.case_insensitive(is_set('i')).multi_line(is_set('m')).dot_matches_new_line(is_set('s'));
+        parser.build().parse(&self.pattern).ok()
+    }
+
+    /// Whether it is found anywhere in `text`, as [`Expression::is_match`] says, found out faster.
+    pub fn is_found(&self, text: &str) -> bool {
+        let finder = self.finder.get_or_init(|| Finder::new(&self.parsed()?, REGEX_BYTES_MAX).ok());
+        finder.as_ref().map_or_else(|| self.is_match(text), |finder| finder.is_found(text))
     }
 
     /// Whether it is found anywhere in `text`.

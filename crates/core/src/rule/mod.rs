@@ -6,6 +6,7 @@
 //! with file and line, and the rest load.
 
 mod expression;
+mod found;
 mod load;
 mod lower;
 mod pipeline;
