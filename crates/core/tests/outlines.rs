@@ -57,18 +57,39 @@ const NAMES: [&str; 9] = [
     "name",
 ];
 
+/// What an event says and its rendering says again, or nearly: short, or of many lines.
+fn messages(broken: bool) -> impl Strategy<Value = [String; 2]> {
+    let lines = (raw_text(broken), 5..40_usize)
+        .prop_map(|(line, times)| format!("\"{}\"", (line + "\\r\\n").repeat(times)));
+    let message = prop_oneof![3 => raw_value(broken), 2 => lines];
+    (message, raw_text(false), 0..4).prop_map(|(message, other, kind)| {
+        let again = match kind {
+            0 => format!("\"{other}\""),
+            1 => message.replacen('"', &format!("\"{other}"), 1),
+            2 => message.replace("\\r\\n\"", &format!("\\r\\n{other}\"")),
+            _ => message.clone(),
+        };
+        [message, again]
+    })
+}
+
 /// A Windows event as a Collector writes it: few outlines, any values.
 fn body(broken: bool) -> impl Strategy<Value = String> {
     let data = prop::collection::vec((prop::sample::select(&NAMES[..]), raw_value(broken)), 0..4);
     let channel = prop_oneof![6 => Just("Security"), 3 => Just("System"), 1 => Just("Sec\\u0075rity")];
     let id = prop_oneof![5 => Just("4688"), 3 => Just("4624"), 1 => Just("\"4688\""), 1 => Just("4688.0")];
-    (channel, id, raw_value(broken), data, "[ ]{0,1}").prop_map(|(channel, id, message, data, blank)| {
+    let rendered = prop::option::weighted(0.7, messages(broken));
+    (channel, id, raw_value(broken), rendered, data, "[ ]{0,1}").prop_map(|(channel, id, message, rendered, data, blank)| {
+        let (message, rendering) = match rendered {
+            Some([message, again]) => (message, format!(",\"rendering_info\":{{\"message\":{again}}}")),
+            None => (message, String::new()),
+        };
         let data: Vec<String> =
             data.iter().map(|(name, value)| format!("\"{name}\":{blank}{value}")).collect();
         format!(
             "{{\"channel\":\"{channel}\",\"computer\":\"w\",\"event_id\":{{\"id\":{id},\"qualifiers\":0}},\
              \"keywords\":[\"Audit Success\"],\"level\":\"Information\",\"message\":{message},\
-             \"event_data\":{{{}}}}}",
+             \"event_data\":{{{}}}{rendering}}}",
             data.join(",")
         )
     })

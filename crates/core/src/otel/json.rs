@@ -23,6 +23,7 @@ mod roots;
 mod scan;
 mod text;
 pub(super) use roots::Roots;
+pub(super) use text::Twice;
 
 /// Objects nested deeper than this stay JSON text.
 pub(super) const DEPTH_MAX: usize = 32;

@@ -68,11 +68,11 @@ fn known(
     each: Each<'_>,
 ) -> bool {
     let Buffers { outlines, spans, folded, .. } = buffers;
-    let Some(number) = outlines.find(body, spans) else { return false };
+    let Some((number, twice)) = outlines.find(body, spans) else { return false };
     let shape = outlines.shape_mut(number);
     let wants = asks.and_then(|asks| {
         let wants = shape.prepare(taxonomy, asks, body, spans)?;
-        Some((wants, shape.search(wants, asks, body, spans, folded)))
+        Some((wants, shape.search(wants, asks, body, spans, &twice, folded)))
     });
     let Desk { arena, room, outlines, spans } = buffers.desk();
     let outlines: &Outlines<_> = outlines;
@@ -83,7 +83,8 @@ fn known(
     if let Some(identity) = identity {
         let reading = Reading { taxonomy, record, arena };
         event.source = Cow::Borrowed(body);
-        reading.windows_event(identity, &mut event);
+        let class = wants.and_then(|(wants, _)| shape.class(wants));
+        reading.windows_event(identity, class, &mut event);
         reading.derive(&mut event);
         each(&mut event);
     }
@@ -382,7 +383,7 @@ impl<'a> Reading<'a> {
     /// What the text did not tell, and what follows from all of it. `flat` is no longer needed.
     fn finish(self, read: Read<'a>, flat: &mut Flat<'a>, event: &mut Event<'a>) {
         match read {
-            Read::Windows(identity) => self.windows_event(identity, event),
+            Read::Windows(identity) => self.windows_event(identity, None, event),
             Read::Other(found) => self.other(found, flat, event),
         }
         self.derive(event);
@@ -397,8 +398,14 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Finishes a Windows event: what the JSON body lacks is taken from the original XML, if kept.
-    fn windows_event(self, mut identity: Identity<'a>, event: &mut Event<'a>) {
+    /// Finishes a Windows event: what the JSON body lacks is taken from the original XML, if kept. `class` if
+    /// that is known already.
+    fn windows_event(
+        self,
+        mut identity: Identity<'a>,
+        mut class: Option<Option<ClassId>>,
+        event: &mut Event<'a>,
+    ) {
         let Reading { taxonomy, record, arena } = self;
         if !identity.has_data
             && let Some(original) = record.attribute("log.record.original")
@@ -409,6 +416,7 @@ impl<'a> Reading<'a> {
                 && better.has_data
             {
                 identity = better;
+                class = None;
                 event.fields = from_xml.fields;
                 event.searched = 0;
             }
@@ -423,7 +431,7 @@ impl<'a> Reading<'a> {
             windows::name_data(&identity, positions, event);
         }
         let Identity { channel, provider, event_id, .. } = &identity;
-        event.class = taxonomy.channels.class(channel, provider, *event_id, event);
+        event.class = class.unwrap_or_else(|| taxonomy.channels.class(channel, provider, *event_id, event));
         event.decided.form = "windows";
     }
 

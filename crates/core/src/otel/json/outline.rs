@@ -9,7 +9,7 @@
 //! first that took it. What stands inside a text is looked at where the text is wanted.
 
 use super::blocks::{BLOCK, Block, alike, block};
-use super::{Flat, LEAVES_MAX, scan, text};
+use super::{Flat, LEAVES_MAX, Twice, scan, text};
 use crate::otel::buffers::Arena;
 use crate::value::Value;
 
@@ -101,12 +101,13 @@ impl<T> Default for Outlines<T> {
 }
 
 impl<T> Outlines<T> {
-    /// The shape of a document and where its values stand, in their order.
-    pub fn find(&mut self, text: &str, spans: &mut Vec<Span>) -> Option<usize> {
+    /// The shape of a document and what stands in it twice; `spans` become its values, in their order.
+    pub fn find(&mut self, text: &str, spans: &mut Vec<Span>) -> Option<(usize, Twice)> {
         spans.clear();
-        let found = self.walk(text.as_bytes(), spans)?;
+        let mut twice = Twice::default();
+        let shape = self.walk(text.as_bytes(), spans, &mut twice)?;
         self.hits += 1;
-        Some(found)
+        Some((shape, twice))
     }
 
     /// A shape by its number.
@@ -120,7 +121,7 @@ impl<T> Outlines<T> {
     }
 
     #[inline]
-    fn walk(&mut self, bytes: &[u8], spans: &mut Vec<Span>) -> Option<usize> {
+    fn walk(&mut self, bytes: &[u8], spans: &mut Vec<Span>, twice: &mut Twice) -> Option<usize> {
         let (mut at, mut parent) = (0, 0);
         loop {
             let mut way = self.nodes[parent].child;
@@ -131,7 +132,7 @@ impl<T> Outlines<T> {
             let start = at + usize::from(node.gap_bytes);
             let is_text = node.kind == Kind::Text;
             let (end, is_plain) = match node.kind {
-                Kind::Text => text::end(bytes, start)?,
+                Kind::Text => text::end(bytes, start, twice)?,
                 Kind::Word => (word_end(bytes, start), false),
                 Kind::End => return Some(node.shape as usize),
             };
@@ -266,7 +267,7 @@ fn pieces(bytes: &[u8]) -> Option<Vec<(usize, usize, Kind)>> {
     while let Some(byte) = bytes.get(at) {
         let next = match byte {
             b'"' => {
-                let end = text::end(bytes, at + 1)?.0 + 1;
+                let end = text::end(bytes, at + 1, &mut Twice::default())?.0 + 1;
                 let blanks = bytes.get(end..)?.iter().take_while(|byte| byte.is_ascii_whitespace()).count();
                 if bytes.get(end + blanks) == Some(&b':') {
                     at = end + blanks;
@@ -326,7 +327,7 @@ mod tests {
 
     fn values<'t>(outlines: &mut Outlines<usize>, text: &'t str) -> Option<Vec<&'t str>> {
         let mut spans = vec![];
-        let found = outlines.find(text, &mut spans)?;
+        let (found, _) = outlines.find(text, &mut spans)?;
         assert_eq!(*outlines.shape(found), spans.len());
         Some(spans.iter().map(|span| &text[span.start as usize..span.end as usize]).collect())
     }

@@ -183,7 +183,7 @@ impl<'a> Scanner<'a> {
     /// A text, from its opening quote.
     fn string(&mut self) -> Option<&'a str> {
         let start = self.at + 1;
-        let (end, is_plain) = text::end(self.bytes, start)?;
+        let (end, is_plain) = text::end(self.bytes, start, &mut text::Twice::default())?;
         self.at = end + 1;
         text::said(self.text, (start, end), is_plain, self.arena)
     }

@@ -3,50 +3,89 @@
 use super::blocks::{BLOCK, block, is, special};
 use crate::otel::buffers::Arena;
 use bumpalo::collections::String as ArenaString;
+use std::ops::Range;
 
 /// In so many blocks a quote is looked for without the cost of a call.
 const BLOCKS_NEAR: usize = 3;
+/// A text that goes on for so many bytes may be one that was read before.
+const LONG_BYTES: usize = BLOCKS_NEAR * BLOCK;
 
-/// Where the quote stands that ends the text which begins at `from`, and whether the text is without
+/// Long texts of a document that stand in it twice, as they are written: what an event's message says, its
+/// rendering says again.
+#[derive(Debug, Default)]
+pub(in crate::otel) struct Twice {
+    /// The longest text, among those that are long and have escapes.
+    first: Range<usize>,
+    /// One that says the same.
+    pub again: Range<usize>,
+}
+
+impl Twice {
+    /// Where the quote stands that ends the text which begins at `start`, if it is that of the first again.
+    fn end(&mut self, bytes: &[u8], start: usize) -> Option<usize> {
+        // With the quote, or it would only begin alike.
+        let first = bytes.get(self.first.start..self.first.end + 1).filter(|_| !self.first.is_empty())?;
+        let is_again = bytes.get(start..)?.starts_with(first);
+        is_again.then(|| self.again = start..start + self.first.len());
+        is_again.then_some(self.again.end)
+    }
+
+    /// Takes a long text.
+    fn add(&mut self, text: Range<usize>) {
+        if text.len() > self.first.len() {
+            *self = Twice { first: text, again: 0..0 };
+        }
+    }
+}
+
+/// Where the quote stands that ends the text which begins at `start`, and whether the text is without
 /// escapes; `None` where it has no end or control characters.
 #[inline(always)]
-pub(super) fn end(bytes: &[u8], from: usize) -> Option<(usize, bool)> {
-    let at = special(bytes, from)?;
+pub(super) fn end(bytes: &[u8], start: usize, twice: &mut Twice) -> Option<(usize, bool)> {
+    let at = special(bytes, start)?;
     match bytes[at] {
         b'"' => Some((at, true)),
-        b'\\' => escaped_end(bytes, at).map(|end| (end, false)),
+        b'\\' => escaped_end(bytes, start, at, twice).map(|end| (end, false)),
         _ => None,
     }
 }
 
-/// Where the quote stands that ends a text whose first escape stands at `from`.
+/// Where the quote stands that ends the text which begins at `start` and whose first escape stands at `escape`.
 #[inline(never)]
-fn escaped_end(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut at = from + 2;
+fn escaped_end(bytes: &[u8], start: usize, escape: usize, twice: &mut Twice) -> Option<usize> {
+    let mut at = escape + 2;
+    let mut is_long = false;
     loop {
-        at = quote(bytes, at)?;
+        let near = near_quote(bytes, at);
+        if !is_long && (near.is_none() || at - start > LONG_BYTES) {
+            is_long = true;
+            if let Some(end) = twice.end(bytes, start) {
+                return Some(end);
+            }
+        }
+        at = match near {
+            Some(quote) => quote,
+            None => at + memchr::memchr(b'"', bytes.get(at..)?)?,
+        };
         // Texts that end with a backslash are rare, long rows of them are hostile.
-        let slashes = bytes[from..at].iter().rev().take_while(|byte| **byte == b'\\').count();
+        let slashes = bytes[escape..at].iter().rev().take_while(|byte| **byte == b'\\').count();
         if slashes.is_multiple_of(2) {
+            if is_long {
+                twice.add(start..at);
+            }
             return Some(at);
         }
         at += 1;
     }
 }
 
-/// Where the next quote stands. That of a path is near.
+/// Where the next quote stands, if it is near, as that of a path is.
 #[inline]
-fn quote(bytes: &[u8], from: usize) -> Option<usize> {
-    let mut at = from;
-    for _ in 0..BLOCKS_NEAR {
-        let Some(block) = block(bytes, at) else { break };
-        let quotes = is(block, b'"');
-        if quotes != 0 {
-            return Some(at + quotes.trailing_zeros() as usize);
-        }
-        at += BLOCK;
-    }
-    memchr::memchr(b'"', bytes.get(at..)?).map(|found| at + found)
+fn near_quote(bytes: &[u8], from: usize) -> Option<usize> {
+    let blocks = (0..BLOCKS_NEAR).map_while(|number| block(bytes, from + number * BLOCK));
+    let mut quotes = blocks.map(|block| is(block, b'"')).enumerate();
+    let (number, quotes) = quotes.find(|(_, quotes)| *quotes != 0)?;
+    Some(from + number * BLOCK + quotes.trailing_zeros() as usize)
 }
 
 /// What the text of `document` says that begins at `start` and whose quote stands at `end`, by [`end`], which
@@ -119,6 +158,7 @@ mod tests {
 
     #[test]
     fn a_text_ends_at_a_quote_that_is_not_escaped() {
+        let end = |bytes, from| end(bytes, from, &mut Twice::default());
         assert_eq!(end(br#"abc" x"#, 0), Some((3, true)));
         assert_eq!(end(br#"a\"b\\\" \\" x"#, 0), Some((11, false)));
         assert_eq!(end(b"abc", 0), None);
@@ -126,7 +166,59 @@ mod tests {
         assert_eq!(end(b"a\nb\"", 0), None);
     }
 
+    /// A document of texts, and where each ends.
+    fn texts(texts: &[&str]) -> (String, Vec<usize>) {
+        let mut document = String::new();
+        let ends = texts.iter().map(|text| {
+            document += text;
+            document += "\"";
+            document.len() - 1
+        });
+        let ends = ends.collect();
+        (document, ends)
+    }
+
+    /// Finds the texts of a document; says where they end and what stands there twice.
+    fn found(document: &str) -> (Vec<usize>, Range<usize>) {
+        let (mut start, mut ends, mut twice) = (0, vec![], Twice::default());
+        while let Some((end, _)) = end(document.as_bytes(), start, &mut twice) {
+            ends.push(end);
+            start = end + 1;
+        }
+        (ends, twice.again)
+    }
+
+    #[test]
+    fn a_long_text_that_stands_there_again_is_not_read_again() {
+        let long = "Process accessed:\\r\\n".repeat(20);
+        let (document, ends) = texts(&["a\\nb", &long, "x", &long, "y"]);
+        assert_eq!(found(&document), (ends.clone(), ends[2] + 1..ends[3]));
+        for other in
+            [format!("{long}x"), long[..long.len() - 4].to_owned(), format!("x{long}"), format!("{long}\\\"")]
+        {
+            let (document, ends) = texts(&[&long, &other, &other]);
+            assert_eq!(found(&document).0, ends, "{other}");
+        }
+    }
+
     proptest! {
+        #[test]
+        fn texts_end_where_they_end_whatever_stands_there_twice(
+            pieces in prop::collection::vec(
+                (prop::collection::vec(prop::sample::select(vec!["ab", r"\n", r#"\""#, r"\\"]), 0..4), 0..90_usize),
+                1..4,
+            ),
+            order in prop::collection::vec(0..4_usize, 1..6),
+        ) {
+            let pieces: Vec<String> = pieces.iter().map(|(pieces, times)| pieces.concat().repeat(*times)).collect();
+            let order: Vec<&str> = order.iter().map(|at| pieces[at % pieces.len()].as_str()).collect();
+            let (document, ends) = texts(&order);
+            let (found, again) = found(&document);
+            prop_assert_eq!(found, ends);
+            let times = document.matches(&format!("{}\"", &document[again.clone()])).count();
+            prop_assert!(again.is_empty() || times > 1);
+        }
+
         #[test]
         fn a_text_says_what_serde_json_reads(
             pieces in prop::collection::vec(
@@ -141,7 +233,7 @@ mod tests {
             let read = serde_json::from_str::<String>(&format!("\"{raw}\"")).ok();
             let document = format!("{raw}\"");
             let arena = Arena::new();
-            let said = end(document.as_bytes(), 0).filter(|(end, _)| *end == raw.len());
+            let said = end(document.as_bytes(), 0, &mut Twice::default()).filter(|(end, _)| *end == raw.len());
             let said = said.and_then(|(end, is_plain)| self::said(&document, (0, end), is_plain, &arena));
             prop_assert_eq!(said.map(str::to_owned), read);
         }

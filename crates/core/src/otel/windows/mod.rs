@@ -192,6 +192,9 @@ impl<'e, 'a> Draft<'e, 'a> {
     /// The level as number and as text. Windows renders level 0 (always logged) as
     /// `Information`, so for audit events, which are all of level 0, both numbers count.
     fn push_level(&mut self) {
+        if self.level.is_empty() {
+            return;
+        }
         let is_audit = self.event.fields.iter().any(|(name, value)| {
             name == "Keywords" && value.text().is_some_and(|text| text.starts_with("Audit "))
         });

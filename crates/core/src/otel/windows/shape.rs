@@ -2,8 +2,8 @@
 //! values that nobody asks for are not decoded.
 
 use super::super::asks::Asks;
-use super::super::json::Flat;
 use super::super::json::outline::{Span, value};
+use super::super::json::{Flat, Twice};
 use super::super::taxonomy::Taxonomy;
 use super::json::{Fate, Layout, Role, fate, put};
 use super::{Arena, Draft, Event, Identity, Named, Part, WORDS};
@@ -23,6 +23,8 @@ pub(in crate::otel) struct Shape {
     /// Where the channel and the event id stand, if each stands once.
     identity: Option<(usize, usize)>,
     has_list: bool,
+    /// Whether any is certain to be the event's own data.
+    has_data: bool,
     /// Whether what a value becomes may depend on it: [`What::Open`].
     has_open: bool,
     /// By channel and event id, what is asked for.
@@ -61,12 +63,16 @@ struct Wants {
     event_id: u32,
     /// What the events may be.
     classes: Box<[ClassId]>,
+    /// What they are, where that depends on nothing else.
+    class: Option<Option<ClassId>>,
     /// Whether values matter for what they hold.
     is_searched: bool,
     /// Whether values matter for what they hold that do not stand in the document as they are written.
     is_rewritten: bool,
     /// By place.
     is_wanted: Box<[bool]>,
+    /// The places whose values are decoded if nothing else is found in the document.
+    decoded: Box<[usize]>,
     /// Whether fields are asked for that are made of the identity.
     identity: Named,
 }
@@ -97,7 +103,8 @@ impl Shape {
         };
         let identity = only(Part::Channel).zip(only(Part::EventId));
         let has_open = places.iter().any(|place| matches!(place.what, What::Open(_)));
-        Shape { identity, has_list: layout.has_list, has_open, wants: vec![], places }
+        let has_data = places.iter().any(|place| place.what == What::Data);
+        Shape { identity, has_list: layout.has_list, has_data, has_open, wants: vec![], places }
     }
 
     /// Finds out what is asked for of this document; `None`: everything may be.
@@ -136,15 +143,29 @@ impl Shape {
             read.iter().any(|read| read.eq_ignore_ascii_case(name))
                 || classes.iter().any(|class| asks.asks(*class, sole_id, name))
         };
-        let is_wanted = self.wanted(&asked, is_rewritten);
+        let class = (classes.len() < 2 && !self.has_open).then(|| classes.first().copied());
+        let is_wanted = self.wanted(&asked, is_rewritten, class.is_some());
+        // Which values are texts is the same in all documents with the outline.
+        let is_decoded = |number: &usize| is_wanted[*number] || is_rewritten && !spans[*number].is_text;
+        let decoded = (0..self.places.len()).filter(is_decoded).collect();
         let identity = Named {
             channel: asked("Channel"),
             provider: asked("Provider_Name"),
             computer: asked("Computer"),
         };
         let (channel, classes) = (channel.into(), classes.into());
-        let wants =
-            Wants { number, channel, event_id, classes, is_searched, is_rewritten, is_wanted, identity };
+        let wants = Wants {
+            number,
+            channel,
+            event_id,
+            classes,
+            class,
+            is_searched,
+            is_rewritten,
+            is_wanted,
+            decoded,
+            identity,
+        };
         self.wants.push(wants);
         Some(self.wants.len() - 1)
     }
@@ -156,6 +177,7 @@ impl Shape {
         asks: &dyn Asks,
         text: &str,
         spans: &[Span],
+        twice: &Twice,
         folded: &mut Vec<u8>,
     ) -> Holds {
         let wants = &self.wants[wants];
@@ -163,9 +185,13 @@ impl Shape {
         if !wants.is_searched {
             return Holds::Nothing;
         }
-        let hides_letters = may_hide_letters(text);
+        // What stands there twice is looked at once.
+        let parts = [&text[..twice.again.start], &text[twice.again.end..]];
+        let parts = || parts.into_iter().filter(|part| !part.is_empty());
+        let hides_letters = parts().any(may_hide_letters);
         if !hides_letters && !wants.is_rewritten {
-            let may_hold = |class: &ClassId| asks.may_find_unfolded(*class, text.as_bytes());
+            let may_hold =
+                |class: &ClassId| parts().any(|part| asks.may_find_unfolded(*class, part.as_bytes()));
             if !wants.classes.iter().any(may_hold) {
                 return Holds::Nothing;
             }
@@ -199,13 +225,16 @@ impl Shape {
         !self.has_open && self.places.iter().all(is_other)
     }
 
-    fn wanted(&self, asked: &dyn Fn(&str) -> bool, is_rewritten: bool) -> Box<[bool]> {
+    fn wanted(&self, asked: &dyn Fn(&str) -> bool, is_rewritten: bool, has_class: bool) -> Box<[bool]> {
         let is_wanted = |place: &Place| match place.what {
             What::Nothing => false,
             What::Open(_) | What::Named => true,
             What::Data | What::Other => asked(&place.name),
             What::System(part) => match part {
-                Part::Channel | Part::Computer | Part::EventId | Part::Provider => true,
+                Part::Computer | Part::EventId => true,
+                // Otherwise they tell the class.
+                Part::Channel => !has_class || asked("Channel"),
+                Part::Provider => !has_class || asked("Provider_Name"),
                 Part::Level | Part::Keywords if is_rewritten => true,
                 Part::Level => asked("Level"),
                 // Whether an event is an audit's tells which number its level has.
@@ -216,6 +245,11 @@ impl Shape {
             },
         };
         self.places.iter().map(is_wanted).collect()
+    }
+
+    /// The class of all documents of which the same is asked for, `None` where it depends on more than that.
+    pub fn class(&self, wants: usize) -> Option<Option<ClassId>> {
+        self.wants[wants].class
     }
 
     /// Reads the document into `event`. `None`: some value of it is broken, and `event` is to be dropped.
@@ -229,25 +263,18 @@ impl Shape {
     ) -> Option<Identity<'a>> {
         let holds = wants.map_or(Holds::Anywhere, |(_, holds)| holds);
         let wants = wants.filter(|_| holds != Holds::Anywhere).and_then(|(number, _)| self.wants.get(number));
-        let is_unwanted = |number: usize, span: &Span| {
-            wants.is_some_and(|wants| !wants.is_wanted[number] && (span.is_text || !wants.is_rewritten))
-        };
         let mut draft = Draft::new(event, arena);
         if let Some(wants) = wants.filter(|_| holds == Holds::Nothing) {
             draft.named = wants.identity;
         }
-        for (number, (place, span)) in self.places.iter().zip(spans).enumerate() {
-            if is_unwanted(number, span) {
-                draft.id.has_data |= place.what == What::Data;
-                continue;
-            }
-            let value = value(text, *span, arena)?;
+        draft.id.has_data = self.has_data;
+        let all = 0..if wants.is_none() { self.places.len() } else { 0 };
+        let decoded = wants.map_or(&[][..], |wants| &wants.decoded);
+        for number in all.chain(decoded.iter().copied()) {
+            let (place, value) = (&self.places[number], value(text, spans[number], arena)?);
             match place.what {
                 What::System(part) => draft.system(part, value),
-                What::Data => {
-                    draft.id.has_data = true;
-                    draft.event.fields.push((Cow::Borrowed(&place.name), value));
-                }
+                What::Data => draft.event.fields.push((Cow::Borrowed(&place.name), value)),
                 What::Named => draft.data(&place.name, value),
                 What::Other => draft.event.push(&*place.name, value),
                 What::Nothing => {}
