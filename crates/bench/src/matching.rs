@@ -81,7 +81,7 @@ fn matched_from_memory(detector: &Detector, events: &[Event<'_>]) -> f64 {
     })
 }
 
-/// Finds out which rules match a record.
+/// Finds out which rules match a record, as [`Detector::detect`] does.
 pub fn decide(
     detector: &Detector,
     record: &LogRecord<'_>,
@@ -89,7 +89,7 @@ pub fn decide(
     scratch: &mut engine::Scratch,
 ) {
     detector.taxonomy().recognise_for(detector, buffers, record, &mut |event| {
-        black_box(detector.engine().run(event, scratch));
+        black_box(detector.hits(event, scratch));
     });
 }
 

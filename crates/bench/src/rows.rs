@@ -21,6 +21,10 @@ const BATCH_ROWS: usize = 10_000;
 pub fn measure(detector: &Detector, sets: &[Set], report: &mut Report) -> Result<()> {
     for set in sets {
         let batches: Vec<Vec<u8>> = set.rows.chunks(BATCH_ROWS).map(bytes).collect();
+        let read = per_s(&batches, set.rows.len(), &mut |record| {
+            black_box(record);
+        })?;
+        report.add("bytes in, rows out", set.name, read, "/s");
         let mut buffers = Buffers::default();
         let decoded = per_s(&batches, set.rows.len(), &mut |record| {
             detector.taxonomy().recognise_in(&mut buffers, record, &mut |event| {
@@ -33,6 +37,8 @@ pub fn measure(detector: &Detector, sets: &[Set], report: &mut Report) -> Result
             decide(detector, record, &mut buffers, &mut scratch);
         })?;
         report.aim("bytes in, decisions out", set.name, decided, "/s", 250_000.0);
+        let fresh = (decided.recip() - read.recip()).recip();
+        report.add("recognise, decode, match rows just read", set.name, fresh, "/s");
         report.aim("decisions over events", set.name, decided / decoded, "x", 0.6);
         let (mut scratch, mut found) = (Scratch::default(), vec![]);
         let detected = per_s(&batches, set.rows.len(), &mut |record| {

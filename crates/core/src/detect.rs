@@ -24,9 +24,13 @@ impl Asks for Detector {
 
     fn asks(&self, class: ClassId, event_id: Option<u32>, field: &str) -> bool {
         let is_told = || USER_FIELDS.contains(&field) || SRC_IP_FIELDS.contains(&field);
+        self.decides(class, event_id, field) || (is_told() && self.engine.has_rules(class))
+    }
+
+    fn decides(&self, class: ClassId, event_id: Option<u32>, field: &str) -> bool {
         let event_id = event_id.map(|id| id.to_string());
         let known = event_id.as_deref().map(|id| ("eventid", id));
-        self.engine.asks(class, known, field) || (is_told() && self.engine.has_rules(class))
+        self.engine.asks(class, known, field)
     }
 
     fn searches(&self, class: ClassId) -> bool {
@@ -163,23 +167,34 @@ impl Detector {
         out: &mut Vec<Detection>,
         review: &mut impl Review,
     ) {
-        if let Some(event) = self.taxonomy.audit_event(audit) {
+        if let Some(mut event) = self.taxonomy.audit_event(audit) {
             let (record, content) = (audit.row.record(), OnceCell::new());
             let source = Source { record: &record, audit: Some(audit), number: 0, content: &content };
-            self.run(&source, &event, &mut scratch.engine, out, review);
+            self.run(&source, &mut event, &mut scratch.engine, out, review);
         }
+    }
+
+    /// The rules that match an event which was decoded for this detector, in their order. Of an event without
+    /// any it is said that nothing comes of it, so that its like need not be matched again.
+    pub fn hits<'s>(&self, event: &mut Event<'_>, scratch: &'s mut engine::Scratch) -> &'s [Hit] {
+        if event.is_quiet {
+            return &[];
+        }
+        let hits = self.engine.run(event, scratch);
+        event.is_quiet = hits.is_empty() && self.engine.options().quiet;
+        hits
     }
 
     /// Evaluates one event of a record.
     fn run(
         &self,
         source: &Source<'_>,
-        event: &Event<'_>,
+        event: &mut Event<'_>,
         scratch: &mut engine::Scratch,
         out: &mut Vec<Detection>,
         review: &mut impl Review,
     ) {
-        let hits = self.engine.run(event, scratch).to_vec();
+        let hits = self.hits(event, scratch).to_vec();
         if event.class.is_some() && review.wants(source.record, event, source.number) {
             return self.run_reviewed(source, event, &hits, scratch, out, review);
         }
@@ -220,7 +235,7 @@ impl Detector {
         let whole = whole.as_ref().unwrap_or(event);
         let (matched, differences) = self::review(rules, class, whole, hits);
         review.done(&differences);
-        let origins = repeat_n(origin(source.record, event), matched.len());
+        let origins = repeat_n(origin(source.record, whole), matched.len());
         for (matched, origin) in matched.into_iter().zip(origins) {
             let rule = &rules[matched.rule];
             let fields = match matched.hit {
@@ -415,6 +430,45 @@ mod tests {
         assert_eq!(found[0].fields, [("TargetUserName".into(), "bob".to_owned())]);
         let class = detector.engine().classes()[usize::from(event.class.unwrap().0)].name.clone();
         assert_eq!(review.differences, [("A".into(), class.clone(), true), ("B".into(), class, false)]);
+    }
+
+    #[test]
+    fn an_event_that_differs_in_nothing_that_decides_is_not_decoded_again() {
+        let detector = detector();
+        let mut scratch = Scratch::default();
+        let mut read = |user: &str, id: u32| {
+            let body = BODY
+                .replace("bob", user)
+                .replace("4624", "4625")
+                .replace("\"computer\"", &format!("\"record_id\":{id},\"computer\""));
+            let record = LogRecord { body: body.into(), ..LogRecord::default() };
+            let Scratch { buffers, engine } = &mut scratch;
+            let mut found = (0, 0, None);
+            detector.taxonomy().recognise_for(&detector, buffers, &record, &mut |event| {
+                let fields = event.fields.len();
+                found = (fields, detector.hits(event, engine).len(), event.class);
+            });
+            (found.0 > 0, found.1, found.2.is_some())
+        };
+        // The first teaches the outline.
+        assert_eq!(read("ann", 1), (true, 0, true));
+        assert_eq!(read("ann", 2), (true, 0, true));
+        assert_eq!(read("ann", 3), (false, 0, true));
+        assert_eq!(read("bob", 4), (true, 2, true));
+        assert_eq!(read("bob", 5), (true, 2, true));
+        assert_eq!(read("ann", 6), (false, 0, true));
+    }
+
+    #[test]
+    fn events_of_which_nothing_comes_are_reviewed_all_the_same() {
+        let detector = detector();
+        let body = BODY.replace("bob", "ann");
+        let record = LogRecord { body: body.into(), ..LogRecord::default() };
+        let (mut scratch, mut found, mut review) = (Scratch::default(), vec![], Always::default());
+        for _ in 0..4 {
+            detector.detect_reviewed(&record, &mut scratch, &mut found, &mut review);
+        }
+        assert_eq!((found, review.events, review.differences), (vec![], 4, vec![]));
     }
 
     #[test]

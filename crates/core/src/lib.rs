@@ -18,6 +18,7 @@ pub mod otel;
 pub mod parallel;
 pub mod plan;
 pub mod problem;
+mod remembered;
 pub mod report;
 pub mod review;
 pub mod rule;

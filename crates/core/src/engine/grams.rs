@@ -153,7 +153,7 @@ impl Grams {
     ) {
         match lines.find(field, line) {
             Ok(known) => {
-                let mut numbers = known.preds();
+                let mut numbers = known.list::<0>();
                 while let (Some(from), Some(to)) = (numbers.next(), numbers.next()) {
                     tell((from, to));
                 }
@@ -165,7 +165,7 @@ impl Grams {
                     found.extend([entries.0, entries.1]);
                     tell(entries);
                 });
-                lines.remember_found(place, line, &found);
+                lines.remember(place, line, &found);
             }
         }
     }

@@ -45,6 +45,9 @@ pub struct Options {
     /// Windows events are read along the outline of earlier ones, and only what rules ask for is decoded.
     #[doc(hidden)]
     pub outlines: bool,
+    /// Windows events that are the same as one of which nothing came, in all that decides, are not matched.
+    #[doc(hidden)]
+    pub quiet: bool,
     /// The question that decides most often is asked first; off, as the rule has them.
     #[doc(hidden)]
     pub order: bool,
@@ -70,6 +73,7 @@ impl Options {
         ("short", |options| &mut options.short),
         ("compared", |options| &mut options.compared),
         ("outlines", |options| &mut options.outlines),
+        ("quiet", |options| &mut options.quiet),
         ("order", |options| &mut options.order),
     ];
 
@@ -105,6 +109,7 @@ impl Default for Options {
             short: true,
             compared: true,
             outlines: true,
+            quiet: true,
             order: true,
         }
     }
@@ -121,7 +126,7 @@ mod tests {
         assert_eq!(
             Options::without(&["speed"]),
             Err("`speed` is none of index, wake, guards, checks, finders, prefilter, names, values, cases, later, \
-                 short, compared, outlines, order"
+                 short, compared, outlines, quiet, order"
                 .into())
         );
     }

@@ -14,6 +14,9 @@ pub trait Asks {
     /// `event_id`: the only value of the event's `EventID`, where it is known to have just one.
     fn asks(&self, class: ClassId, event_id: Option<u32>, field: &str) -> bool;
 
+    /// Whether it may matter for whether anything comes of the event, and not only for what is told then.
+    fn decides(&self, class: ClassId, event_id: Option<u32>, field: &str) -> bool;
+
     /// Whether any other value may matter as well, for what it holds.
     fn searches(&self, class: ClassId) -> bool;
 

@@ -7,6 +7,7 @@
 use super::event::{Event, FieldName};
 use super::json::outline::{Outlines, Span};
 use super::json::{Flat, Leaf};
+use super::quiet::Quiet;
 use super::windows::Shape;
 use crate::value::Value;
 use bumpalo::collections::String as ArenaString;
@@ -22,6 +23,8 @@ pub struct Buffers {
     room: Room,
     /// What is known of Windows events read before.
     pub(super) outlines: Outlines<Shape>,
+    /// Those of which nothing came.
+    pub(super) quiet: Quiet,
     /// Where the values of the document stand.
     pub(super) spans: Vec<Span>,
     /// The document or parts of it, folded.
@@ -35,6 +38,7 @@ impl Buffers {
     /// Forgets what is known of earlier records.
     pub fn forget(&mut self) {
         self.outlines = Outlines::default();
+        self.quiet = Quiet::default();
     }
 
     /// Empties the arena, for a new document.
@@ -50,7 +54,8 @@ impl Buffers {
         } else {
             self.arena.reset();
         }
-        Desk { arena: &self.arena, room: &mut self.room, outlines: &mut self.outlines, spans: &self.spans }
+        let Buffers { arena, room, outlines, quiet, spans, .. } = self;
+        Desk { arena, room, outlines, quiet, spans }
     }
 }
 
@@ -59,6 +64,7 @@ pub(super) struct Desk<'b> {
     pub arena: &'b Arena,
     pub room: &'b mut Room,
     pub outlines: &'b mut Outlines<Shape>,
+    pub quiet: &'b mut Quiet,
     pub spans: &'b [Span],
 }
 

@@ -50,6 +50,9 @@ pub struct Event<'a> {
     /// So many of the first fields are known to hold none of the keywords that are looked for by the one
     /// for whom the event was decoded.
     pub searched: usize,
+    /// Nothing comes of it. Said by the one who takes events; and handed out with a later event that is the
+    /// same in all that decides about it, which then has neither fields nor host.
+    pub is_quiet: bool,
 }
 
 impl<'a> Event<'a> {
@@ -82,6 +85,7 @@ impl<'a> Event<'a> {
             decided: self.decided,
             // Someone else may look for others.
             searched: 0,
+            is_quiet: self.is_quiet,
         }
     }
 }

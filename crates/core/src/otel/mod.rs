@@ -1,6 +1,7 @@
 //! From a row of a log table to an [`Event`]: which Sigma log sources it belongs to, and its fields
 //! by the name under which Sigma rules ask for them.
 
+mod quiet;
 mod record;
 pub use record::LogRecord;
 mod event;

@@ -30,6 +30,9 @@ struct Reading<'a> {
     arena: &'a Arena,
 }
 
+/// The form of Windows events, whatever wrote them.
+const WINDOWS: &str = "windows";
+
 /// Takes the events of a record.
 type Each<'f> = &'f mut dyn FnMut(&mut Event<'_>);
 
@@ -67,14 +70,25 @@ fn known(
     buffers: &mut Buffers,
     each: Each<'_>,
 ) -> bool {
-    let Buffers { outlines, spans, folded, .. } = buffers;
+    let Buffers { outlines, spans, folded, quiet, .. } = buffers;
     let Some((number, twice)) = outlines.find(body, spans) else { return false };
     let shape = outlines.shape_mut(number);
     let wants = asks.and_then(|asks| {
-        let wants = shape.prepare(taxonomy, asks, body, spans)?;
+        let wants = shape.prepare(taxonomy, asks, body, spans, quiet)?;
         Some((wants, shape.search(wants, asks, body, spans, &twice, folded)))
     });
-    let Desk { arena, room, outlines, spans } = buffers.desk();
+    let class = wants.and_then(|(wants, _)| shape.class(wants));
+    let place = match wants.map_or(Err(None), |wants| shape.is_quiet(wants, body, spans, quiet)) {
+        Err(place) => place,
+        Ok(()) => {
+            let mut event = Event { class: class.flatten(), is_quiet: true, ..Event::default() };
+            event.source = Cow::Borrowed(body);
+            event.decided.form = WINDOWS;
+            each(&mut event);
+            return true;
+        }
+    };
+    let Desk { arena, room, outlines, quiet, spans } = buffers.desk();
     let outlines: &Outlines<_> = outlines;
     let shape = outlines.shape(number);
     let mut event = room.take_event();
@@ -83,10 +97,14 @@ fn known(
     if let Some(identity) = identity {
         let reading = Reading { taxonomy, record, arena };
         event.source = Cow::Borrowed(body);
-        let class = wants.and_then(|(wants, _)| shape.class(wants));
         reading.windows_event(identity, class, &mut event);
         reading.derive(&mut event);
         each(&mut event);
+    }
+    if event.is_quiet
+        && let Some(place) = place
+    {
+        quiet.keep(place);
     }
     room.put_event(event);
     is_whole
@@ -432,7 +450,7 @@ impl<'a> Reading<'a> {
         }
         let Identity { channel, provider, event_id, .. } = &identity;
         event.class = class.unwrap_or_else(|| taxonomy.channels.class(channel, provider, *event_id, event));
-        event.decided.form = "windows";
+        event.decided.form = WINDOWS;
     }
 
     /// Finishes anything else: what the text did not tell, attributes and resource may.

@@ -2,8 +2,10 @@
 //! values that nobody asks for are not decoded.
 
 use super::super::asks::Asks;
+use super::super::derive::Derive;
 use super::super::json::outline::{Span, value};
 use super::super::json::{Flat, Twice};
+use super::super::quiet::{Kind, Quiet};
 use super::super::taxonomy::Taxonomy;
 use super::json::{Fate, Layout, Role, fate, put};
 use super::{Arena, Draft, Event, Identity, Named, Part, WORDS};
@@ -11,6 +13,7 @@ use crate::otel::class::Condition;
 use crate::otel::event::ClassId;
 use crate::otel::json::Leaf;
 use crate::otel::{NEVER_ESCAPED, normal_name};
+use crate::remembered;
 use crate::value::fold;
 use memchr::memmem::Finder;
 use std::borrow::Cow;
@@ -73,6 +76,8 @@ struct Wants {
     is_wanted: Box<[bool]>,
     /// The places whose values are decoded if nothing else is found in the document.
     decoded: Box<[usize]>,
+    /// The places of values that decide whether anything comes of the event, where nothing but values does.
+    deciding: Option<(Kind, Box<[usize]>)>,
     /// Whether fields are asked for that are made of the identity.
     identity: Named,
 }
@@ -114,6 +119,7 @@ impl Shape {
         asks: &dyn Asks,
         text: &str,
         spans: &[Span],
+        quiet: &mut Quiet,
     ) -> Option<usize> {
         let (channel, event_id) = self.identity?;
         let of = |at: usize| spans.get(at).and_then(|span| text.get(span.start as usize..span.end as usize));
@@ -153,6 +159,15 @@ impl Shape {
             provider: asked("Provider_Name"),
             computer: asked("Computer"),
         };
+        let deciding = (class.flatten())
+            .filter(|class| self.has_data && !reads_resource(taxonomy, *class))
+            .map(|class| {
+                let decides = |name: &str| {
+                    read.iter().any(|read| read.eq_ignore_ascii_case(name))
+                        || asks.decides(class, sole_id, name)
+                };
+                (quiet.kind(), self.deciding(&decides))
+            });
         let (channel, classes) = (channel.into(), classes.into());
         let wants = Wants {
             number,
@@ -164,6 +179,7 @@ impl Shape {
             is_rewritten,
             is_wanted,
             decoded,
+            deciding,
             identity,
         };
         self.wants.push(wants);
@@ -247,6 +263,37 @@ impl Shape {
         self.places.iter().map(is_wanted).collect()
     }
 
+    /// The places of the values that decide, of the event id no other than the known one.
+    fn deciding(&self, decides: &dyn Fn(&str) -> bool) -> Box<[usize]> {
+        let mut deciding = self.wanted(decides, false, true);
+        for (place, is_deciding) in self.places.iter().zip(&mut deciding) {
+            match place.what {
+                What::System(Part::EventId | Part::Channel) => *is_deciding = false,
+                What::System(Part::Computer) => *is_deciding = decides("Computer"),
+                _ => {}
+            }
+        }
+        (0..self.places.len()).filter(|number| deciding[*number]).collect()
+    }
+
+    /// Whether nothing came of a document that says the same, where `holds` says that nothing else decides;
+    /// if it is not known, where to keep it.
+    pub fn is_quiet(
+        &mut self,
+        (wants, holds): (usize, Holds),
+        text: &str,
+        spans: &[Span],
+        quiet: &mut Quiet,
+    ) -> Result<(), Option<remembered::Place>> {
+        let deciding = self.wants[wants].deciding.as_mut().filter(|_| holds == Holds::Nothing);
+        let Some((kind, places)) = deciding else { return Err(None) };
+        let value = |place: &usize| {
+            let Span { start, end, .. } = spans[*place];
+            &text.as_bytes()[start as usize..end as usize]
+        };
+        quiet.find(kind, places.iter().map(value))
+    }
+
     /// The class of all documents of which the same is asked for, `None` where it depends on more than that.
     pub fn class(&self, wants: usize) -> Option<Option<ClassId>> {
         self.wants[wants].class
@@ -305,6 +352,12 @@ fn read<'t>(
         }
     }
     Some(read)
+}
+
+/// Whether a computed field of the class is made of something else than the event.
+fn reads_resource(taxonomy: &Taxonomy, ClassId(class): ClassId) -> bool {
+    let steps = taxonomy.derive.get(usize::from(class));
+    steps.into_iter().flatten().any(|step| matches!(step, Derive::Resource(_)))
 }
 
 fn add_folded(text: &str, folded: &mut Vec<u8>) {
