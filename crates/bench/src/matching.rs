@@ -1,7 +1,7 @@
 //! Matching alone, on decoded events, and the whole way of a record.
 
 use crate::inputs::Set;
-use crate::report::{Report, rate};
+use crate::report::{Report, rate, without};
 use anyhow::Result;
 use cpu_time::ThreadTime;
 use otel_log_ai_core::detect::{Detector, Scratch};
@@ -68,7 +68,7 @@ fn matched(detector: &Detector, on: &str, records: &[&LogRecord<'_>], target: f6
         })
     };
     let (decoded, both) = (run(false), run(true));
-    report.aim("match", on, (both.recip() - decoded.recip()).recip(), "/s", target);
+    report.aim("match", on, without(decoded, both), "/s", target);
 }
 
 /// Matches whole events that were decoded long before: most of them are in no cache.

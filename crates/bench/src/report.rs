@@ -82,6 +82,11 @@ fn line(figure: &Figure) -> String {
     format!("{:44} {:22} {value:>12} {:6} {target}", figure.what, figure.on, figure.unit)
 }
 
+/// The rate of what is left when a part is taken off that alone is done at the rate `part`.
+pub fn without(part: f64, whole: f64) -> f64 {
+    (whole.recip() - part.recip()).recip()
+}
+
 /// Least time of one round; below, rounds are repeated.
 const ROUND_MIN: Duration = Duration::from_millis(300);
 /// How many rounds are measured; the fastest counts, since whatever disturbs only makes it slower.

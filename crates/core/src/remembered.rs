@@ -14,7 +14,7 @@ use wide::u32x8;
 /// Places of a row of the index, which is a cache line.
 const PLACES: usize = 8;
 /// Bytes of a step in the ring; records begin at one.
-pub(crate) const STEP: usize = 8;
+const STEP: usize = 8;
 
 /// Texts of up to `BYTES_MAX` bytes and what came of them, in a ring of `RING` [`STEP`]s with an index of `ROWS`
 /// rows.

@@ -145,10 +145,9 @@ impl Shape {
         });
         let sole_id = self.is_only_id().then_some(event_id);
         let read = read(taxonomy, classes, conditions)?;
-        let asked = |name: &str| {
-            read.iter().any(|read| read.eq_ignore_ascii_case(name))
-                || classes.iter().any(|class| asks.asks(*class, sole_id, name))
-        };
+        let is_read = |name: &str| read.iter().any(|read| read.eq_ignore_ascii_case(name));
+        let asked =
+            |name: &str| is_read(name) || classes.iter().any(|class| asks.asks(*class, sole_id, name));
         let class = (classes.len() < 2 && !self.has_open).then(|| classes.first().copied());
         let is_wanted = self.wanted(&asked, is_rewritten, class.is_some());
         // Which values are texts is the same in all documents with the outline.
@@ -162,10 +161,7 @@ impl Shape {
         let deciding = (class.flatten())
             .filter(|class| self.has_data && !reads_resource(taxonomy, *class))
             .map(|class| {
-                let decides = |name: &str| {
-                    read.iter().any(|read| read.eq_ignore_ascii_case(name))
-                        || asks.decides(class, sole_id, name)
-                };
+                let decides = |name: &str| is_read(name) || asks.decides(class, sole_id, name);
                 (quiet.kind(), self.deciding(&decides))
             });
         let (channel, classes) = (channel.into(), classes.into());
@@ -263,17 +259,15 @@ impl Shape {
         self.places.iter().map(is_wanted).collect()
     }
 
-    /// The places of the values that decide, of the event id no other than the known one.
+    /// The places of the values that decide, where the event id is known.
     fn deciding(&self, decides: &dyn Fn(&str) -> bool) -> Box<[usize]> {
-        let mut deciding = self.wanted(decides, false, true);
-        for (place, is_deciding) in self.places.iter().zip(&mut deciding) {
-            match place.what {
-                What::System(Part::EventId | Part::Channel) => *is_deciding = false,
-                What::System(Part::Computer) => *is_deciding = decides("Computer"),
-                _ => {}
-            }
-        }
-        (0..self.places.len()).filter(|number| deciding[*number]).collect()
+        let wanted = self.wanted(decides, false, true);
+        let is_deciding = |number: &usize| match self.places[*number].what {
+            What::System(Part::EventId) => false,
+            What::System(Part::Computer) => decides("Computer"),
+            _ => wanted[*number],
+        };
+        (0..self.places.len()).filter(is_deciding).collect()
     }
 
     /// Whether nothing came of a document that says the same, where `holds` says that nothing else decides;
