@@ -256,7 +256,7 @@ fn add_text(parts: &mut Vec<Part>, more: &str) {
 fn not(node: Node) -> Node {
     match node {
         Node::Const(known) => Node::Const(!known),
-        Node::Not(inner) => *inner,
+        // A second one is kept: what stands below any is no evidence.
         node => Node::Not(Box::new(node)),
     }
 }

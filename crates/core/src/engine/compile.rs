@@ -201,7 +201,10 @@ impl<'p> Compiler<'p> {
     fn step(&mut self, node: &Node) -> Step {
         match node {
             Node::Const(known) => Step::Const(*known),
-            Node::Not(node) => Step::Not(Box::new(self.step(node))),
+            Node::Not(node) => match self.step(node) {
+                Step::Not(step) => *step,
+                step => Step::Not(Box::new(step)),
+            },
             Node::And(nodes) => Step::And(nodes.iter().map(|n| self.step(n)).collect()),
             Node::AtLeast(n, nodes) => Step::AtLeast(*n, nodes.iter().map(|n| self.step(n)).collect()),
             Node::Pred(leaf) => match self.place(leaf.pred) {

@@ -142,7 +142,7 @@ fn degenerate(tree: &Expr) -> bool {
     match tree {
         Expr::And(trees) | Expr::Or(trees) => trees.is_empty() || trees.iter().any(degenerate),
         Expr::AtLeast(n, trees) => *n == 0 || *n > trees.len() || trees.iter().any(degenerate),
-        Expr::Not(tree) => matches!(**tree, Expr::Not(_)) || degenerate(tree),
+        Expr::Not(tree) => degenerate(tree),
         Expr::Search(_) => false,
         Expr::Item(item) => item.field.as_deref() == Some("G"),
     }
@@ -196,6 +196,20 @@ proptest! {
 fn an_event_of_no_class_matches_nothing() {
     let engine = Engine::compile(vec![rule(0, Expr::And(vec![]))], &classes());
     assert_eq!(engine.run(&Event::default(), &mut Scratch::default()), []);
+}
+
+#[test]
+fn what_stands_below_two_nots_is_no_evidence() {
+    let not = |tree| Expr::Not(Box::new(tree));
+    let missing = Expr::Item(Item { field: Some("A".into()), test: Test::Null });
+    let event = Event { class: Some(ClassId(0)), ..Default::default() };
+    for tree in [not(not(missing.clone())), not(Expr::Or(vec![not(missing)]))] {
+        agree(vec![tree.clone()], std::slice::from_ref(&event)).unwrap();
+        let engine = Engine::compile(vec![rule(0, tree)], &classes());
+        let mut scratch = Scratch::default();
+        let hit = engine.run(&event, &mut scratch)[0];
+        assert_eq!(engine.evidence(&event, &mut scratch, hit), []);
+    }
 }
 
 #[test]
