@@ -117,6 +117,21 @@ async fn every_layout_gives_the_same_record() {
     }
 }
 
+#[tokio::test]
+async fn ids_made_of_the_content_have_one_length() {
+    let tables = Tables::ALL.into_iter().find(|tables| !tables.is_signoz()).unwrap();
+    let server = fresh(tables, "ids");
+    // Of so many some are certain to begin with zeros.
+    Writer::new(server, tables, "ids").write(&rows(0..4000, now_ns())).unwrap();
+    let (mut tail, mut ids) = (open(&settings(server, "ids"), None).await, vec![]);
+    while let Some(batch) = tail.next().await.unwrap() {
+        ids.extend((0..batch.len()).map(|index| batch.record(index).id.into_owned()));
+    }
+    assert_eq!(ids.len(), 4000);
+    assert!(ids.iter().any(|id| id.starts_with("00")));
+    assert!(ids.iter().all(|id| id.len() == 16));
+}
+
 /// Inserts (some rows days late), merges of all kinds and restarts from the last committed
 /// position, interleaved by chance.
 async fn chaos(tables: Tables, seed: u64) {

@@ -153,7 +153,10 @@ impl Layout {
                 format!("toUInt64({})", self.or("observed_timestamp", "0")),
                 format!("toString({})", self.or("resource_fingerprint", "''")),
             ),
-            Family::Contrib => (format!("lower(hex({key}))"), "toUInt64(0)".into(), "''".into()),
+            Family::Contrib => {
+                // `hex` leaves zeros in front out.
+                (format!("leftPad(lower(hex({key})), 16, '0')"), "toUInt64(0)".into(), "''".into())
+            }
         };
         let body = self.body();
         let number = self.or(number, "0");
