@@ -139,7 +139,8 @@ impl Engine {
             .is_some_and(|program| program.texts.is_some() && program.prefilter.may_match_written(texts))
     }
 
-    /// [`Engine::may_find`] of texts that are not folded, which it may say without reason.
+    /// [`Engine::may_find`] of texts that are not folded, in which any character may be escaped; it may say so
+    /// without reason.
     pub fn may_find_unfolded(&self, class: ClassId, texts: &[u8]) -> bool {
         self.program_for(class)
             .is_some_and(|program| program.texts.is_some() && program.prefilter.may_match_unfolded(texts))

@@ -24,7 +24,8 @@ pub trait Asks {
     /// punctuation but [`NEVER_ESCAPED`] may stand in them as JSON writes them.
     fn may_find(&self, class: ClassId, texts: &[u8]) -> bool;
 
-    /// The same of texts that are not folded. It may say yes without reason, and is quick to say no.
+    /// The same of texts that are not folded, in which any character may stand as JSON writes it. It may say yes
+    /// without reason, and is quick to say no.
     fn may_find_unfolded(&self, class: ClassId, texts: &[u8]) -> bool;
 
     /// Whether numbers or truth values may matter for how they are written.

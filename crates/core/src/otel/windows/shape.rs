@@ -200,13 +200,12 @@ impl Shape {
         // What stands there twice is looked at once.
         let parts = [&text[..twice.again.start], &text[twice.again.end..]];
         let parts = || parts.into_iter().filter(|part| !part.is_empty());
+        let may_hold = |class: &ClassId| parts().any(|part| asks.may_find_unfolded(*class, part.as_bytes()));
+        if !wants.is_rewritten && !wants.classes.iter().any(may_hold) {
+            return Holds::Nothing;
+        }
         let hides_letters = parts().any(may_hide_letters);
         if !hides_letters && !wants.is_rewritten {
-            let may_hold =
-                |class: &ClassId| parts().any(|part| asks.may_find_unfolded(*class, part.as_bytes()));
-            if !wants.classes.iter().any(may_hold) {
-                return Holds::Nothing;
-            }
             folded.clear();
             add_folded(text, folded);
             if !may_find(folded) {
