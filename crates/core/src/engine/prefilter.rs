@@ -28,11 +28,12 @@ const NEARLY: u32 = 6;
 const FIRSTS_MAX: usize = 64;
 
 /// How escapes begin that stand for what may be looked for: of ASCII characters, and of those that are folded to it.
-const LETTERS: [&[u8]; 2] = [b"\\u0", b"\\u2"];
+const ESCAPES: [&[u8]; 2] = [b"\\u0", b"\\u2"];
 
 /// First byte of `K` (U+212A), which is folded to `k`.
 const KELVIN: u8 = 0xe2;
-/// First byte of `İ` (U+0130), which is folded to `i` and a dot above; no other character beyond ASCII is folded to one of it.
+/// First byte of `İ` (U+0130), which is folded to `i` and a dot above. Nothing else beyond ASCII is folded to a
+/// character of it.
 const DOTTED_I: u8 = 0xc4;
 
 /// A filter before the index of all texts.
@@ -69,9 +70,9 @@ impl Prefilter {
             filter.has_kelvin = chosen.iter().any(|piece| piece.contains(&b'k'));
             // The dot comes next.
             filter.has_dotted_i = chosen.iter().any(|piece| piece.ends_with(b"i"));
-            let escapes = LETTERS.map(|escape| vec![escape.to_vec()]);
-            filter.spelled =
-                self::searchers(&apart(chosen.into_iter().map(spellings).chain(escapes).collect()));
+            let escapes = ESCAPES.map(|escape| vec![escape.to_vec()]);
+            let pieces = chosen.into_iter().map(spellings).chain(escapes);
+            filter.spelled = self::searchers(&apart(pieces.collect()));
         }
         filter
     }
@@ -161,18 +162,22 @@ fn spelled<'l>(literals: &[&'l [u8]]) -> BTreeSet<&'l [u8]> {
 type Having<'l> = BTreeMap<&'l [u8], BTreeSet<usize>>;
 
 /// The pieces that cover most, one after the other; `first` before all others.
-fn cover<'l>(mut having: Having<'l>, mut first: Option<&'l [u8]>) -> BTreeSet<&'l [u8]> {
+fn cover<'l>(mut having: Having<'l>, first: Option<&'l [u8]>) -> BTreeSet<&'l [u8]> {
     let mut chosen = BTreeSet::new();
-    let most = |(piece, numbers): &(&&[u8], &BTreeSet<usize>)| (numbers.len(), Reverse(commonness(piece)));
-    while let Some(piece) = first.take().or_else(|| {
-        let best = having.iter().max_by_key(most).filter(|(_, numbers)| !numbers.is_empty());
-        best.map(|(piece, _)| *piece)
-    }) {
+    let mut next = first.or_else(|| most(&having));
+    while let Some(piece) = next {
         let covered = having.remove(piece).unwrap_or_default();
         chosen.insert(piece);
         having.values_mut().for_each(|numbers| numbers.retain(|number| !covered.contains(number)));
+        next = most(&having);
     }
     chosen
+}
+
+/// The piece that covers most, of these the rarest; none where nothing is left.
+fn most<'l>(having: &Having<'l>) -> Option<&'l [u8]> {
+    let left = having.iter().filter(|(_, numbers)| !numbers.is_empty());
+    left.max_by_key(|(piece, numbers)| (numbers.len(), Reverse(commonness(piece)))).map(|(piece, _)| *piece)
 }
 
 /// The rarest pieces of a literal, or nearly so; those with a rare pair where there are any.
