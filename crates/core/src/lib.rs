@@ -17,6 +17,7 @@ pub mod engine;
 pub mod otel;
 pub mod parallel;
 pub mod plan;
+pub mod prefetch;
 pub mod problem;
 mod remembered;
 pub mod report;

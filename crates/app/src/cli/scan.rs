@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use otel_log_ai_core::alert::Detection;
 use otel_log_ai_core::detect::{Detector, Scratch};
 use otel_log_ai_core::otel::{Assembler, AuditEvent, AuditRecord};
+use otel_log_ai_core::prefetch::ahead;
 use otel_log_ai_core::rule::Status;
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -233,7 +234,7 @@ impl Scan<'_> {
 fn evaluate(detector: &Detector, lines: &[Vec<u8>], scratch: &mut Scratch) -> Found {
     let mut found = Found::default();
     let mut detections = Vec::new();
-    for (number, line) in lines.iter().enumerate() {
+    for (number, line) in ahead(lines, Vec::as_slice).enumerate() {
         if line.len() > LINE_BYTES_MAX {
             found.bad.push((number, format!("line longer than {LINE_BYTES_MAX} bytes")));
             continue;

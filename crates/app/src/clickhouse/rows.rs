@@ -2,6 +2,7 @@
 
 use super::{Fault, Kind, Reader};
 use otel_log_ai_core::otel::LogRecord;
+use otel_log_ai_core::prefetch::prefetch;
 use std::borrow::Cow;
 
 /// The rows of one answer. The bytes are checked once, when they come in; records are decoded when
@@ -35,6 +36,8 @@ pub struct Row {
     start: usize,
 }
 
+/// About what a record takes besides its body.
+const BESIDE_BODY_BYTES: usize = 512;
 /// Most levels of a JSON attribute column that are flattened.
 const JSON_DEPTH_MAX: usize = 32;
 
@@ -89,9 +92,13 @@ impl Rows {
     }
 
     /// Makes `record` the one of row `index`; the memory that it has is used again. The bytes were
-    /// checked when they came in.
+    /// checked when they came in. Those of the next row are fetched meanwhile.
     pub fn read<'r>(&'r self, index: usize, record: &mut LogRecord<'r>) {
         let row = &self.rows[index];
+        if let Some(next) = self.rows.get(index + 1) {
+            let end = next.start + next.body_bytes_read as usize + BESIDE_BODY_BYTES;
+            prefetch(&self.bytes[next.start..end.min(self.bytes.len())]);
+        }
         if read_record(&self.bytes[row.start..], row.timestamp_ns, record).is_err() {
             *record = LogRecord::default();
         }

@@ -13,6 +13,7 @@ use super::split::{self, Documents};
 use super::taxonomy::Taxonomy;
 use super::windows::{self, Identity};
 use super::{derive, envelope, form, journald, syslog};
+use crate::prefetch::prefetch;
 use crate::value::Value;
 use std::borrow::Cow;
 
@@ -21,9 +22,6 @@ use std::borrow::Cow;
 pub(super) const BODY_BYTES_MAX: usize = 1 << 20;
 /// Longest part of a list of documents that is read, bytes.
 const LIST_BYTES_MAX: usize = 64 << 20;
-/// So much of a document is fetched beforehand; of longer ones the processor sees by itself what comes next.
-const FETCHED_BYTES_MAX: usize = 1 << 14;
-const CACHE_LINE_BYTES: usize = 64;
 
 /// What is being read, and where texts are put together for it.
 #[derive(Clone, Copy)]
@@ -48,7 +46,7 @@ pub(super) fn recognise(
     each: Each<'_>,
 ) {
     let body = body(record);
-    fetch(body);
+    prefetch(body.as_bytes());
     match first_byte(body) {
         Some(b'{') if body.len() <= BODY_BYTES_MAX => {
             if known(taxonomy, record, body, asks, buffers, each)
@@ -188,17 +186,6 @@ fn document(
     event.fault = event.fault.take().or_else(|| fault.take());
     each(&mut event);
     room.put(flat, event);
-}
-
-/// Has all cache lines of a document fetched at once. Reading would wait for one after the other, for what is
-/// read next depends on what was read before.
-fn fetch(body: &str) {
-    let lines = body.as_bytes().iter().take(FETCHED_BYTES_MAX).step_by(CACHE_LINE_BYTES);
-    #[cfg(target_arch = "x86_64")]
-    lines.for_each(safe_arch::prefetch_t0);
-    // Without an instruction for it, a byte of each is read.
-    #[cfg(not(target_arch = "x86_64"))]
-    std::hint::black_box(lines.fold(0, |all, byte| all ^ byte));
 }
 
 /// The first byte that is no blank.
