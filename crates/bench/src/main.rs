@@ -9,6 +9,7 @@ mod report;
 mod rows;
 mod start;
 mod tenfold;
+mod threads;
 
 use anyhow::Result;
 use clap::Parser;
@@ -31,7 +32,7 @@ struct Arguments {
     /// Leave the peer out
     #[arg(long)]
     alone: bool,
-    /// Only these parts: `decode`, `match`, `tenfold`, `rows`, `peer` [default: all]
+    /// Only these parts: `decode`, `match`, `threads`, `tenfold`, `rows`, `peer` [default: all]
     #[arg(long, value_delimiter = ',', value_name = "PARTS")]
     only: Vec<String>,
 }
@@ -50,6 +51,9 @@ fn main() -> Result<()> {
     }
     if wanted("match") {
         matching::measure(&detector, &sets, &mut report)?;
+    }
+    if wanted("threads") {
+        threads::measure(&detector, &sets, &mut report);
     }
     if wanted("tenfold") {
         tenfold::measure(&detector, &sets, &mut report);

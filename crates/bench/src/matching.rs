@@ -9,11 +9,6 @@ use otel_log_ai_core::engine;
 use otel_log_ai_core::otel::{Buffers, Event, LogRecord};
 use otel_log_ai_core::prefetch::ahead;
 use std::hint::black_box;
-use std::time::Instant;
-
-/// Rounds of which the fastest counts. Many, for each round's thread is a new one, and the expressions keep
-/// what they have learnt by eight kinds of threads.
-const WALL_ROUNDS: usize = 20;
 
 /// So many events are matched in one round, if need be several times.
 const EVENTS_TIMED_MIN: usize = 20_000;
@@ -95,13 +90,13 @@ pub fn decide(
 }
 
 /// The records of a batch one after the other, as the service and `scan` take their rows and lines.
-fn in_turn<'r, 't: 'r>(
+pub fn in_turn<'r, 't: 'r>(
     records: impl IntoIterator<Item = &'r LogRecord<'t>>,
 ) -> impl Iterator<Item = &'r LogRecord<'t>> {
     ahead(records, |record| record.body.as_bytes())
 }
 
-/// The whole way on one thread, and on two at once.
+/// The whole way on one thread.
 fn whole(detector: &Detector, set: &Set, records: &[LogRecord<'_>], report: &mut Report) {
     let (mut buffers, mut matching) = (Buffers::default(), engine::Scratch::default());
     let mut matched = || {
@@ -124,33 +119,6 @@ fn whole(detector: &Detector, set: &Set, records: &[LogRecord<'_>], report: &mut
         }
     });
     report.add("the same, with evidence and identity", set.name, one, "/s");
-    // Every second record each: neighbours are alike, and the two shares must cost the same. Scratches are
-    // kept from round to round, as the service keeps them, so that none has to learn in the rounds that count.
-    let run = |first: usize, step: usize, scratch: &mut Scratch| {
-        let mut found = vec![];
-        for record in in_turn(records.iter().skip(first).step_by(step)) {
-            detector.detect(record, scratch, &mut found);
-            found.clear();
-        }
-    };
-    let wall = |work: &mut dyn FnMut()| {
-        (0..WALL_ROUNDS)
-            .map(|_| {
-                let started = Instant::now();
-                work();
-                started.elapsed().as_secs_f64()
-            })
-            .fold(f64::MAX, f64::min)
-    };
-    let (mut a, mut b) = (Scratch::default(), Scratch::default());
-    let alone = wall(&mut || run(0, 1, &mut a));
-    let together = wall(&mut || {
-        std::thread::scope(|scope| {
-            scope.spawn(|| run(0, 2, &mut a));
-            run(1, 2, &mut b);
-        });
-    });
-    report.aim("two threads over one (wall)", set.name, alone / together, "x", 1.85);
 }
 
 /// What the slowest thousandth of the records costs.
