@@ -1,7 +1,8 @@
-//! `cargo xtask bench`: builds the bench with optimisation and runs it.
+//! `cargo xtask bench`: builds the bench with optimisation and runs it, then the benches of the parts.
 
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use std::process::Command;
 
 /// Measure every step beside a peer, and print a table
 #[derive(Args)]
@@ -13,12 +14,21 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    let status = super::cargo()
+    let mut whole = super::cargo();
+    whole
         .args(["run", "--release", "-p", "otel-log-ai-bench", "--", "--corpora"])
         .arg(super::root().join("../shared/corpora"))
-        .args(&arguments.arguments)
-        .status()
-        .context("run the bench")?;
+        .args(&arguments.arguments);
+    succeed(&mut whole)?;
+    // Who asks for a part of the whole does not want the others.
+    if arguments.arguments.iter().any(|argument| argument.starts_with("--only")) {
+        return Ok(());
+    }
+    succeed(super::cargo().args(["bench", "-p", "otel-log-ai-bench", "--bench", "parts"]))
+}
+
+fn succeed(command: &mut Command) -> Result<()> {
+    let status = command.status().context("run the bench")?;
     if !status.success() {
         bail!("the bench failed");
     }

@@ -1,8 +1,8 @@
 //! Recognition and decoding alone: records in, events out, for every source.
 
-use crate::inputs::Set;
 use crate::report::{Report, rate};
 use cpu_time::ThreadTime;
+use otel_log_ai_bench::inputs::Set;
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::otel::{Buffers, LogRecord};
 use std::hint::black_box;

@@ -75,11 +75,15 @@ pub fn windows(corpora: &Path, events_max: usize) -> Result<Vec<Set>> {
         return Ok(sets);
     }
     eprintln!("no recorded events at hand: the demo's estate is used");
+    Ok(vec![estate(events_max)])
+}
+
+/// Rows of the demo's estate, about so many.
+pub fn estate(events: usize) -> Set {
     let start_ns = 1_785_924_930_000_000_000;
     let duration = Duration::from_secs(60);
-    let options = Options { seed: 1, hosts: 50, rate: events_max as f64 / 60.0, start_ns, duration };
-    let rows = Estate::new(options).rows_until(start_ns + 60_000_000_000);
-    Ok(vec![Set { name: "estate", rows }])
+    let options = Options { seed: 1, hosts: 50, rate: events as f64 / 60.0, start_ns, duration };
+    Set { name: "estate", rows: Estate::new(options).rows_until(start_ns + 60_000_000_000) }
 }
 
 /// Records of the other sources, as the Collector's file receiver delivers them.

@@ -2,7 +2,6 @@
 //! same events and rules in the same run. Started by `cargo xtask bench`.
 
 mod decode;
-mod inputs;
 mod matching;
 mod peer;
 mod report;
@@ -13,6 +12,7 @@ mod threads;
 
 use anyhow::Result;
 use clap::Parser;
+use otel_log_ai_bench::inputs;
 use report::Report;
 use std::path::PathBuf;
 

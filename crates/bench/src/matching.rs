@@ -1,9 +1,9 @@
 //! Matching alone, on decoded events, and the whole way of a record.
 
-use crate::inputs::Set;
 use crate::report::{Report, rate, without};
 use anyhow::Result;
 use cpu_time::ThreadTime;
+use otel_log_ai_bench::inputs::Set;
 use otel_log_ai_core::detect::{Detector, Scratch};
 use otel_log_ai_core::engine;
 use otel_log_ai_core::otel::{Buffers, Event, LogRecord};

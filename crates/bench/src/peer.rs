@@ -1,9 +1,9 @@
 //! rsigma on the same events and rules: its parse, its evaluation, routed by log source, on events
 //! that are already JSON values under the names its rules ask for.
 
-use crate::inputs::Set;
 use crate::report::{Report, rate};
 use anyhow::{Result, anyhow};
+use otel_log_ai_bench::inputs::Set;
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::engine::Scratch;
 use otel_log_ai_core::otel::{Event, View};

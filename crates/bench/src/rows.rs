@@ -2,12 +2,12 @@
 //! detections with their evidence and identity. The bytes are made here in the form of the product's SELECT
 //! list; the network and ClickHouse's own work are not in the figures.
 
-use crate::inputs::Set;
 use crate::matching::decide;
 use crate::report::{ROUNDS, Report, without};
 use anyhow::{Result, anyhow};
 use cpu_time::ThreadTime;
 use otel_log_ai::clickhouse::Rows;
+use otel_log_ai_bench::inputs::Set;
 use otel_log_ai_core::detect::{Detector, Scratch};
 use otel_log_ai_core::engine;
 use otel_log_ai_core::otel::{Buffers, LogRecord};

@@ -1,7 +1,7 @@
 //! Ten times the rules: what an event costs then, against what it costs now.
 
-use crate::inputs::Set;
 use crate::report::{Report, rate};
+use otel_log_ai_bench::inputs::Set;
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::engine::{Engine, Scratch};
 use otel_log_ai_core::otel::Event;

@@ -1,9 +1,9 @@
 //! The whole way of records on two threads over one, by the clock on the wall, beside work that shares
 //! nothing at all: what the machine gives.
 
-use crate::inputs::Set;
 use crate::matching::in_turn;
 use crate::report::Report;
+use otel_log_ai_bench::inputs::Set;
 use otel_log_ai_core::detect::{Detector, Scratch};
 use otel_log_ai_core::otel::LogRecord;
 use std::hint::black_box;

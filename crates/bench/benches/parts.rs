@@ -1,0 +1,115 @@
+//! The parts of the way alone, by the clock on the wall, on the demo's estate and with the starter rules, which are
+//! always at hand. `cargo xtask bench` runs them at its end; `cargo bench -p otel-log-ai-bench -- decode` runs one.
+
+use divan::counter::{BytesCount, ItemsCount};
+use divan::{Bencher, black_box};
+use otel_log_ai_bench::inputs::{self, Set};
+use otel_log_ai_core::alert::Content;
+use otel_log_ai_core::detect::Detector;
+use otel_log_ai_core::engine::Scratch;
+use otel_log_ai_core::otel::{Buffers, LogRecord, Taxonomy};
+use otel_log_ai_core::rule::{self, Expression, Rule};
+use std::path::Path;
+use std::sync::LazyLock;
+
+const EVENTS: usize = 2_000;
+const PRODUCTS: [&str; 2] = ["windows", "linux"];
+
+fn main() {
+    divan::main();
+}
+
+static ESTATE: LazyLock<Set> = LazyLock::new(|| inputs::estate(EVENTS));
+static RULES: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules");
+    let mut rules = vec![];
+    read(&folder, &mut rules);
+    rules
+});
+static DETECTOR: LazyLock<Detector> =
+    LazyLock::new(|| Detector::new(load(), Taxonomy::builtin().expect("the mapping that ships")));
+
+/// The rules below a folder, as paths and texts.
+fn read(folder: &Path, rules: &mut Vec<(String, String)>) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let path = entry.path();
+        if path.is_dir() {
+            read(&path, rules);
+        } else if path.extension().is_some_and(|extension| extension == "yml") {
+            let text = std::fs::read_to_string(&path).expect("a rule");
+            rules.push((path.to_string_lossy().into_owned(), text));
+        }
+    }
+}
+
+fn load() -> Vec<Rule> {
+    RULES.iter().flat_map(|(path, text)| rule::load(path, text).0).collect()
+}
+
+/// The estate's records of one product.
+fn records(product: &str) -> Vec<LogRecord<'static>> {
+    let is_of = |record: &LogRecord<'_>| {
+        let class = DETECTOR.taxonomy().events(record).first().and_then(|event| event.class);
+        let class = class.map(|id| &DETECTOR.engine().classes()[usize::from(id.0)]);
+        class.is_some_and(|class| class.name.starts_with(product))
+    };
+    ESTATE.records().into_iter().filter(is_of).collect()
+}
+
+#[divan::bench(args = PRODUCTS)]
+fn decode(bencher: Bencher<'_, '_>, product: &str) {
+    let (records, mut buffers) = (records(product), Buffers::default());
+    bencher.counter(ItemsCount::new(records.len())).bench_local(|| {
+        for record in &records {
+            DETECTOR.taxonomy().recognise_in(&mut buffers, record, &mut |event| _ = black_box(event));
+        }
+    });
+}
+
+#[divan::bench(args = PRODUCTS)]
+fn match_rules(bencher: Bencher<'_, '_>, product: &str) {
+    let records = records(product);
+    let events: Vec<_> = records.iter().flat_map(|record| DETECTOR.taxonomy().events(record)).collect();
+    let mut scratch = Scratch::default();
+    bencher.counter(ItemsCount::new(events.len())).bench_local(|| {
+        for event in &events {
+            black_box(DETECTOR.engine().run(event, &mut scratch));
+        }
+    });
+}
+
+/// The hash by which a record that is sent twice is told.
+#[divan::bench(args = PRODUCTS)]
+fn identity(bencher: Bencher<'_, '_>, product: &str) {
+    let records = records(product);
+    bencher.counter(ItemsCount::new(records.len())).bench_local(|| {
+        for record in &records {
+            black_box(Content::of(record));
+        }
+    });
+}
+
+/// Expressions of every kind that is looked for in its own way, on a script of 16 KB without a match.
+#[divan::bench(args = [r"abc\d+xyz", r"[a-z]{40}", r"\w!(?:\w+|-)!", r"(?i)new-object\s+net"])]
+fn expression(bencher: Bencher<'_, '_>, pattern: &str) {
+    let expression = Expression::new(pattern.to_owned(), String::new()).expect("an expression");
+    let script = "$r = Invoke-WebRequest -Uri ('https://files.example/' + $n) !\r\n".repeat(256);
+    assert!(!expression.is_found(&script));
+    bencher.counter(BytesCount::new(script.len())).bench_local(|| expression.is_found(black_box(&script)));
+}
+
+#[divan::bench]
+fn load_rules(bencher: Bencher<'_, '_>) {
+    bencher.counter(ItemsCount::new(RULES.len())).bench_local(load);
+}
+
+#[divan::bench]
+fn compile_rules(bencher: Bencher<'_, '_>) {
+    let inputs = || (load(), Taxonomy::builtin().expect("the mapping that ships"));
+    let bencher = bencher.counter(ItemsCount::new(RULES.len())).with_inputs(inputs);
+    bencher.bench_local_values(|(rules, taxonomy)| {
+        let detector = Detector::new(rules, taxonomy);
+        detector.engine().prepare();
+        detector
+    });
+}
