@@ -20,8 +20,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         .arg(super::root().join("../shared/corpora"))
         .args(&arguments.arguments);
     succeed(&mut whole)?;
-    // Who asks for a part of the whole does not want the others.
-    if arguments.arguments.iter().any(|argument| argument.starts_with("--only")) {
+    // Who asks for a part or for help does not want the others.
+    let is_else = |argument: &String| {
+        argument.starts_with("--only") || matches!(argument.as_str(), "--help" | "-h" | "--version" | "-V")
+    };
+    if arguments.arguments.iter().any(is_else) {
         return Ok(());
     }
     succeed(super::cargo().args(["bench", "-p", "otel-log-ai-bench", "--bench", "parts"]))

@@ -118,7 +118,7 @@ impl Behind {
     const CHARACTERS_MIN: u32 = 16;
     /// So often the rest may be found behind something else. What is found can be long, so with no bound the time
     /// would grow with the square of the text's length.
-    const TIMES_MAX: usize = 64;
+    const TIMES_MAX: usize = 16;
 
     /// The character and the rest of an expression that is one.
     fn parts(hir: &Hir) -> Option<(Set, Hir)> {
