@@ -27,8 +27,8 @@ struct Arguments {
     #[arg(long, default_value_t = 60_000, value_name = "N")]
     events: usize,
     /// Where the corpora are [default: none; our own rules and the demo's estate are used]
-    #[arg(long, default_value = "", value_name = "DIR")]
-    corpora: PathBuf,
+    #[arg(long, value_name = "DIR")]
+    corpora: Option<PathBuf>,
     /// Leave the peer out
     #[arg(long)]
     alone: bool,
@@ -41,10 +41,11 @@ fn main() -> Result<()> {
     let arguments = Arguments::parse();
     let mut report = Report::default();
     let tree = tempfile::tempdir()?;
-    let paths = inputs::rule_paths(&arguments.corpora, tree.path())?;
+    let corpora = arguments.corpora.unwrap_or_default();
+    let paths = inputs::rule_paths(&corpora, tree.path())?;
     let detector = start::measure(&paths, &mut report)?;
-    let sets = inputs::windows(&arguments.corpora, arguments.events)?;
-    let others = inputs::sources(&arguments.corpora, arguments.events)?;
+    let sets = inputs::windows(&corpora, arguments.events)?;
+    let others = inputs::sources(&corpora, arguments.events)?;
     let wanted = |part: &str| arguments.only.is_empty() || arguments.only.iter().any(|only| only == part);
     if wanted("decode") {
         decode::measure(&detector, &sets, &others, &mut report);
