@@ -8,8 +8,7 @@ use otel_log_ai_core::alert::Content;
 use otel_log_ai_core::detect::Detector;
 use otel_log_ai_core::engine::Scratch;
 use otel_log_ai_core::otel::{Buffers, LogRecord, Taxonomy};
-use otel_log_ai_core::rule::{self, Expression, Rule};
-use std::path::Path;
+use otel_log_ai_core::rule::{Expression, Rule};
 use std::sync::LazyLock;
 
 const EVENTS: usize = 2_000;
@@ -20,30 +19,15 @@ fn main() {
 }
 
 static ESTATE: LazyLock<Set> = LazyLock::new(|| inputs::estate(EVENTS));
-static RULES: LazyLock<Vec<(String, String)>> = LazyLock::new(|| {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules");
-    let mut rules = vec![];
-    read(&folder, &mut rules);
-    rules
-});
-static DETECTOR: LazyLock<Detector> =
-    LazyLock::new(|| Detector::new(load(), Taxonomy::builtin().expect("the mapping that ships")));
+static DETECTOR: LazyLock<Detector> = LazyLock::new(|| Detector::new(rules(), taxonomy()));
 
-/// The rules below a folder, as paths and texts.
-fn read(folder: &Path, rules: &mut Vec<(String, String)>) {
-    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-        let path = entry.path();
-        if path.is_dir() {
-            read(&path, rules);
-        } else if path.extension().is_some_and(|extension| extension == "yml") {
-            let text = std::fs::read_to_string(&path).expect("a rule");
-            rules.push((path.to_string_lossy().into_owned(), text));
-        }
-    }
+/// The starter rules, read and parsed.
+fn rules() -> Vec<Rule> {
+    otel_log_ai::rules::read(&[inputs::own_rules()]).expect("the starter rules").rules
 }
 
-fn load() -> Vec<Rule> {
-    RULES.iter().flat_map(|(path, text)| rule::load(path, text).0).collect()
+fn taxonomy() -> Taxonomy {
+    Taxonomy::builtin().expect("the mapping that ships")
 }
 
 /// The estate's records of one product.
@@ -99,15 +83,14 @@ fn expression(bencher: Bencher<'_, '_>, pattern: &str) {
 }
 
 #[divan::bench]
-fn load_rules(bencher: Bencher<'_, '_>) {
-    bencher.counter(ItemsCount::new(RULES.len())).bench_local(load);
+fn read_rules(bencher: Bencher<'_, '_>) {
+    bencher.counter(ItemsCount::new(rules().len())).bench_local(rules);
 }
 
 #[divan::bench]
 fn compile_rules(bencher: Bencher<'_, '_>) {
-    let inputs = || (load(), Taxonomy::builtin().expect("the mapping that ships"));
-    let bencher = bencher.counter(ItemsCount::new(RULES.len())).with_inputs(inputs);
-    bencher.bench_local_values(|(rules, taxonomy)| {
+    let bencher = bencher.counter(ItemsCount::new(rules().len()));
+    bencher.with_inputs(|| (rules(), taxonomy())).bench_local_values(|(rules, taxonomy)| {
         let detector = Detector::new(rules, taxonomy);
         detector.engine().prepare();
         detector

@@ -50,12 +50,17 @@ pub fn rule_paths(corpora: &Path, into: &Path) -> Result<Vec<PathBuf>> {
     let archive = corpora.join("sigma-rules/sigmahq-rules-8eaafff1.tar.gz");
     let Ok(file) = File::open(&archive) else {
         eprintln!("no SigmaHQ rules at hand: the project's own are used");
-        return Ok(vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules")]);
+        return Ok(vec![own_rules()]);
     };
     tar::Archive::new(MultiGzDecoder::new(file)).unpack(into).context("unpack the rules")?;
     let folders =
         ["rules", "rules-emerging-threats", "rules-threat-hunting", "rules-compliance", "rules-dfir"];
     Ok(folders.iter().map(|folder| into.join(folder)).filter(|folder| folder.exists()).collect())
+}
+
+/// The folder of the project's own rules.
+pub fn own_rules() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../rules")
 }
 
 /// Windows events as rows with JSON bodies.
